@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+// The golden byte vectors of protocol.md section 10, by their names there. LAN user 100001, peer 200002, LAN
+// host 192.168.1.20 with listening port 24567, peer port 30001, pair cookie 0x55667788.
+namespace icqgate::test {
+
+// "2a05" -> its bytes. Hexadecimal digits in pairs only.
+inline std::vector<std::byte> from_hex(std::string_view hex) {
+  const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
+  std::vector<std::byte> bytes;
+  bytes.reserve(hex.size() / 2);
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+    bytes.push_back(static_cast<std::byte>(digit(hex[i]) * 16 + digit(hex[i + 1])));
+  return bytes;
+}
+
+// --- Client and server
+
+// G01: Server hello, first thing on every FLAP connection
+inline constexpr std::string_view kG01 = "2a011000000400000001";
+
+// G02: Login with XOR-roasted password on channel 1 (ICQ 2000b style)
+inline constexpr std::string_view kG02 =
+    "2a01135a00810000000100010006313030303031000200068043e2b65cf20003"
+    "003349435120496e632e202d2050726f64756374206f66204943512028544d29"
+    "2e32303030622e342e36352e312e333238312e383500160002010a0017000200"
+    "04001800020041001900020001001a00020cd10014000400000055000f000265"
+    "6e000e00027573";
+
+// G03: Login reply on channel 4, BOS given as IP:port
+inline constexpr std::string_view kG03 =
+    "2a041001003400010006313030303031000500123139382e35312e3130302e32"
+    "353a35313930000600100102030405060708090a0b0c0d0e0f10";
+
+// G04: MD5-login reply SNAC(17,03), BOS given as name:port
+inline constexpr std::string_view kG04 =
+    "2a021002005e00170003000080000002008e0001000001000631303030303100"
+    "05001e626f732d64303031622d726472342e6963712e6578616d706c653a3434"
+    "33000600100102030405060708090a0b0c0d0e0f100011000b6140622e657861"
+    "6d706c65";
+
+// G05: MD5-login reply, BOS given as name without port
+inline constexpr std::string_view kG05 =
+    "2a021003003b00170003000080000003000100063130303030310005000f626f"
+    "732e6963712e6578616d706c65000600100102030405060708090a0b0c0d0e0f"
+    "10";
+
+// G06: Login reply with an error: no TLV 0x05, so no redirect
+inline constexpr std::string_view kG06 =
+    "2a041002002e000100063130303030310004001a687474703a2f2f7777772e69"
+    "63712e6578616d706c652f657272000800020005";
+
+// G07: MD5 login, key request SNAC(17,06)
+inline constexpr std::string_view kG07 =
+    "2a022001001c0017000600000000000100010006313030303031004b0000005a"
+    "0000";
+
+// G08: MD5 login, key SNAC(17,07)
+inline constexpr std::string_view kG08 = "2a021004001600170007000000000001000a31323334353637383930";
+
+// G09: MD5 login, SNAC(17,02)
+inline constexpr std::string_view kG09 =
+    "2a02200200660017000200000000000200010006313030303031000300084943"
+    "51426173696300250010862a71ebc6b0913ac23b3ace99ca995100160002010a"
+    "001700020014001800020034001900020000001a00020bb8001400040000043d"
+    "000f0002656e000e00027573";
+
+// G10: BOS connection: client presents the cookie on channel 1 (no UIN visible)
+inline constexpr std::string_view kG10 = "2a013001001800000001000600100102030405060708090a0b0c0d0e0f10";
+
+// G11: Service redirect SNAC(01,05)
+inline constexpr std::string_view kG11 =
+    "2a02e566003a0001000500008ecdb197000d00020010000500123139382e3531"
+    "2e3130302e34303a35313930000600100102030405060708090a0b0c0d0e0f10";
+
+// G12: Service redirect with a name and no port
+inline constexpr std::string_view kG12 =
+    "2a02e567003d0001000500008ecdb198000d0002000d00050010636861742e69"
+    "63712e6578616d706c65000600100102030405060708090a0b0c0d0e0f10008e"
+    "000100";
+
+// G13: Migration notice SNAC(01,12) with a family list
+inline constexpr std::string_view kG13 =
+    "2a02e568003e0001001200008eccc4e000040001000200030015000500123139"
+    "382e35312e3130302e34313a35313930000600100102030405060708090a0b0c"
+    "0d0e0f10";
+
+// G14: Migration notice with an empty family list
+inline constexpr std::string_view kG14 =
+    "2a02e56900310001001200008eccc4e100000005000d3139382e35312e313030"
+    "2e3432000600100102030405060708090a0b0c0d0e0f10";
+
+// G15: Own user info SNAC(01,0F)
+inline constexpr std::string_view kG15 =
+    "2a02101000540001000f00008000001006313030303031000000040001000200"
+    "50000c0025000000000000000000000000000000000000000000000000000000"
+    "00000000000000000000000a0004cb0071050006000400000000";
+
+// G16: Set status SNAC(01,1E) announcing listening port 24567, type 4, version 8
+inline constexpr std::string_view kG16 =
+    "2a02301000410001001e00000000001e0006000400030000000800020000000c"
+    "0025c0a8011400005ff70400081122334400000050000000033bc0f5313bc0f8"
+    "443bc0f5270000";
+
+// G17: Set status without TLV 0x0C: must NOT clear the known port
+inline constexpr std::string_view kG17 = "2a02301100120001001e00000000001f0006000400000001";
+
+// G18: Set status, client without listener (Pidgin/Kopete shape): no pinhole, clears one
+inline constexpr std::string_view kG18 =
+    "2a02301200410001001e0000000000200006000400000000000800020000000c"
+    "0025000000000000000000000800000000000000500000000300000000000000"
+    "00000000000000";
+
+// G19: Set status, DC type 2 (SOCKS) with a non-zero port
+inline constexpr std::string_view kG19 =
+    "2a02301300410001001e0000000000210006000400030000000800020000000c"
+    "0025c0a8011400005ff70200071122334400000050000000033bc0f5313bc0f8"
+    "443bc0f5270000";
+
+// G20: Same with SNAC flag 0x8000: a length-prefixed block sits before the TLVs
+inline constexpr std::string_view kG20 =
+    "2a02301400430001001e80000000002200060001000200040006000400000000"
+    "000c0025c0a8011400005ff704000a1122334400000050000000033bc0f5313b"
+    "c0f8443bc0f5270000";
+
+// G21: Buddy online SNAC(03,0B): peer cookie 0x55667788 to be expected in its PEER_INIT
+inline constexpr std::string_view kG21 =
+    "2a021030005e0003000b00008000003006323030303032000000050001000400"
+    "000050000c00250a000009000075310400085566778800000050000000033bc0"
+    "f5313bc0f8443bc0f5270000000a0004c6336407000600040000000000030004"
+    "3bc0f000";
+
+// G22: ICBM SNAC(04,06), channel 2, OFT file request, LAN client listens on 5195
+inline constexpr std::string_view kG22 =
+    "2a023020008c00040006000000000040a1a2a3a4a5a6a7000002063230303030"
+    "32000500690000a1a2a3a4a5a6a700094613434c7f11d1822244455354000000"
+    "0a00020001000f000000020004c0a80114001600043f57feeb00030004c0a801"
+    "1400050002144b00170002ebb4271100110001000100001000746573742e7478"
+    "74002712000875732d617363696900030000";
+
+// G23: ICBM SNAC(04,07), counter-proposal through the proxy (TLV 0x10): port is NOT a TCP port
+inline constexpr std::string_view kG23 =
+    "2a021041007900040007000080000041a1a2a3a4a5a6a7000002063230303030"
+    "3200000001000100020050000500500000a1a2a3a4a5a6a700094613434c7f11"
+    "d18222444553540000000a0002000200020004c633643c0016000439cc9bc300"
+    "0300040a00000900040004c633640700050002123400170002edcb00100000";
+
+// G24: Reverse direct connection request
+inline constexpr std::string_view kG24 =
+    "2a023030007400040006000000000050a1a2a3a4a5a6a7000002063230303030"
+    "32000500510000a1a2a3a4a5a6a700094613444c7f11d1822244455354000000"
+    "0a00020001000f000000030004c0a80114000500025ff72711001ba1860100cb"
+    "007105f75f00000431750000f75f000008002f00000000030000";
+
+// G25: ICQ (not OFT) file accept: LAN receiver announces port 24570 for the incoming file connection
+inline constexpr std::string_view kG25 =
+    "2a02304000ce00040006000000000060a1a2a3a4a5a6a7000002063230303030"
+    "32000500af0000a1a2a3a4a5a6a700094613494c7f11d1822244455354000000"
+    "0a00020002000f000000030004c0a80114000500025ff7271100791b00080000"
+    "00000000000000000000000000000000000300000000feff0e00feff00000000"
+    "00000000000000001a00000000000100002900f02d12d93091d3118dd700104b"
+    "06462e00000400000046696c6500000100000100000000000000000014000000"
+    "01000000005ffa000001000000000000fa5f0000";
+
+// G26: Keep-alive, channel 5, no data
+inline constexpr std::string_view kG26 = "2a0530500000";
+
+// G27: Log-off, channel 4, no data
+inline constexpr std::string_view kG27 = "2a0430510000";
+
+// G28: The same accept carried in SNAC(04,0B): relay data follows directly, no TLVs
+inline constexpr std::string_view kG28 =
+    "2a02304100960004000b000000000061a1a2a3a4a5a6a7000002063230303030"
+    "3200031b0008000000000000000000000000000000000000000300000000feff"
+    "0e00feff0000000000000000000000001a00000000000100002900f02d12d930"
+    "91d3118dd700104b06462e00000400000046696c650000010000010000000000"
+    "000000001400000001000000005ffa000001000000000000fa5f0000";
+
+// --- Peer connections
+
+// P01: PEER_INIT version 3 (26-byte body; no destination UIN)
+inline constexpr std::string_view kP01 = "1a00ff0300000000000000420d03000a000009c63364070431750000";
+
+// P02: PEER_INIT version 6, 44-byte body
+inline constexpr std::string_view kP02 =
+    "2c00ff06002700a1860100000031750000420d0300c63364070a000009043175"
+    "0000887766555000000003000000";
+
+// P03: PEER_INIT version 6 sent as the answer by an official client: first port zero
+inline constexpr std::string_view kP03 =
+    "2c00ff06002700420d0300000000000000a1860100cb007105c0a8011404f75f"
+    "0000887766555000000003000000";
+
+// P04: PEER_INIT version field 7 but 44-byte body, inner length 0x27 (seen from ICQ 2000b)
+inline constexpr std::string_view kP04 =
+    "2c00ff07002700a1860100000031750000420d0300c63364070a000009013175"
+    "0000887766555000000003000000";
+
+// P05: PEER_INIT version 7, 48-byte body
+inline constexpr std::string_view kP05 =
+    "3000ff07002b00a1860100000031750000420d0300c63364070a000009043175"
+    "000088776655500000000300000000000000";
+
+// P06: PEER_INIT version 8, 48-byte body
+inline constexpr std::string_view kP06 =
+    "3000ff08002b00a1860100000031750000420d0300c63364070a000009043175"
+    "000088776655500000000300000000000000";
+
+// P07: PEER_INIT version 8 answering a reverse request (connect id 0x2F)
+inline constexpr std::string_view kP07 =
+    "3000ff08002b00a1860100000031750000420d0300c63364070a000009043175"
+    "00008877665550000000030000002f000000";
+
+// P08: PEER_INIT version 8 with inner length 0 (GnomeICU)
+inline constexpr std::string_view kP08 =
+    "3000ff08000000a1860100000031750000420d0300c63364070a000009043175"
+    "000088776655500000000300000000000000";
+
+// P09: PEER_INIT version 6 in the short climm/mICQ form, 36-byte body, inner length 0
+inline constexpr std::string_view kP09 =
+    "2400ff06000000a1860100000031750000420d0300c63364070a000009043175"
+    "000088776655";
+
+// P10: PEER_INIT_ACK
+inline constexpr std::string_view kP10 = "040001000000";
+
+// P11: PEER_INIT2, initiator
+inline constexpr std::string_view kP11 =
+    "2100030a00000001000000000000000000000000000000000000000000000001"
+    "000400";
+
+// P12: PEER_INIT2, responder
+inline constexpr std::string_view kP12 =
+    "2100030a00000001000000010000000000000000000000010004000000000000"
+    "000000";
+
+// P13: File session, FILE_INIT 0x00, first packet after INIT/ACK
+inline constexpr std::string_view kP13 = "1800000000000001000000001000006400000005005065657200";
+
+// P14: File session, FILE_INIT_ACK 0x01
+inline constexpr std::string_view kP14 = "0a00016400000003004d6500";
+
+// P15: Licq answering a reverse request: source UIN 0, connect id 0x2F
+inline constexpr std::string_view kP15 =
+    "3000ff08002b00a186010000003175000000000000c63364070a000009043175"
+    "00008877665550000000030000002f000000";
+
+// --- OFT2, ODC2, rendezvous proxy
+
+// O01: OFT2 prompt (type 0x0101) from the file sender
+inline constexpr std::string_view kO01 =
+    "4f46543201000101a1a2a3a4a5a6a70000000000000100010001000100001000"
+    "000010003bc0f00012345678ffff00000000000000000000ffff000000000000"
+    "ffff0000436f6f6c2046696c6558666572000000000000000000000000000000"
+    "00000000201c1100000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000"
+    "746573742e747874000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000";
+
+// O02: OFT2 acknowledge (type 0x0202) from the receiver
+inline constexpr std::string_view kO02 =
+    "4f46543201000202a1a2a3a4a5a6a70000000000000100010001000100001000"
+    "000010003bc0f00012345678ffff00000000000000000000ffff000000000000"
+    "ffff0000436f6f6c2046696c6558666572000000000000000000000000000000"
+    "00000000201c1100000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000"
+    "746573742e747874000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000";
+
+// O04: ODC2 first frame of a direct IM session
+inline constexpr std::string_view kO04 =
+    "4f444332004c000100060000a1a2a3a4a5a6a700000000000000000000000000"
+    "0000000000000060000000003230303030320000000000000000000000000000"
+    "000000000000000000000000";
+
+// O05: Rendezvous proxy, create
+inline constexpr std::string_view kO05 =
+    "002d044a000200000000000006313030303031a1a2a3a4a5a6a7000001001009"
+    "4613434c7f11d18222444553540000";
+
+// O06: Rendezvous proxy, created
+inline constexpr std::string_view kO06 = "0010044a00030000000002201234c633643c";
+
+// O07: Rendezvous proxy, join
+inline constexpr std::string_view kO07 =
+    "002f044a0004000000000000063130303030311234a1a2a3a4a5a6a700000100"
+    "10094613434c7f11d18222444553540000";
+
+// --- Broken client-server packets
+
+// C01: Set status with port 0x00015FF7 (upper half not zero)
+inline constexpr std::string_view kC01 =
+    "2a023060003b0001001e0000000000310006000400000000000c0025c0a80114"
+    "00015ff70400081122334400000050000000033bc0f5313bc0f8443bc0f52700"
+    "00";
+
+// C02: Set status whose TLV 0x0C claims 37 bytes but the FLAP ends after 12
+inline constexpr std::string_view kC02 =
+    "2a02306100220001001e0000000000320006000400000000000c0025c0a80114"
+    "00005ff704000811";
+
+// C03: Set status with a 15-byte TLV 0x0C
+inline constexpr std::string_view kC03 =
+    "2a02306200250001001e0000000000330006000400000000000c000fc0a80114"
+    "00005ff704000811223344";
+
+// C04: SNAC flag 0x8000 with a block length larger than the SNAC
+inline constexpr std::string_view kC04 = "2a02306300100001001e8000000000347fff00000000";
+
+// C05: Bad FLAP marker
+inline constexpr std::string_view kC05 = "2b0200010000";
+
+// --- Bad peer openings
+
+// B01: Destination UIN is someone else
+inline constexpr std::string_view kB01 =
+    "3000ff08002b00e3930400000031750000420d0300c63364070a000009043175"
+    "000088776655500000000300000000000000";
+
+// B02: Inner length wrong (0x2A) for a 48-byte version-8 body
+inline constexpr std::string_view kB02 =
+    "3000ff08002a00a1860100000031750000420d0300c63364070a000009043175"
+    "000088776655500000000300000000000000";
+
+// B03: Length prefix 0x002C with a 48-byte body: 4 stray bytes after the handshake
+inline constexpr std::string_view kB03 =
+    "2c00ff08002b00a1860100000031750000420d0300c63364070a000009043175"
+    "000088776655500000000300000000000000";
+
+// B04: The two port fields differ and neither is zero
+inline constexpr std::string_view kB04 =
+    "3000ff08002b00a1860100000031750000420d0300c63364070a000009043275"
+    "000088776655500000000300000000000000";
+
+// B05: Cookie zero although the peer was announced with 0x55667788
+inline constexpr std::string_view kB05 =
+    "3000ff08002b00a1860100000031750000420d0300c63364070a000009043175"
+    "000000000000500000000300000000000000";
+
+// B06: Source UIN equals the LAN user
+inline constexpr std::string_view kB06 =
+    "3000ff08002b00a1860100000031750000a1860100c63364070a000009043175"
+    "000088776655500000000300000000000000";
+
+// B07: Length prefix only, then FIN
+inline constexpr std::string_view kB07 = "3000";
+
+// B08: Unknown version 12 in a well-formed 48-byte body
+inline constexpr std::string_view kB08 =
+    "3000ff0c002b00a1860100000031750000420d0300c63364070a000009043175"
+    "000088776655500000000300000000000000";
+
+// B09: Version 1 in a 26-byte body
+inline constexpr std::string_view kB09 = "1a00ff0100000000000000420d03000a000009c63364070431750000";
+
+// B10: HTTP request
+inline constexpr std::string_view kB10 = "474554202f20485454502f312e300d0a0d0a";
+
+// B11: TLS ClientHello start
+inline constexpr std::string_view kB11 = "160301002f0100002b0301";
+
+// B12: SSH banner
+inline constexpr std::string_view kB12 = "5353482d322e302d4f70656e5353485f392e320d0a";
+
+// B13: Length fits but byte 2 is not 0xFF
+inline constexpr std::string_view kB13 =
+    "3000fe0000000000000000000000000000000000000000000000000000000000"
+    "000000000000000000000000000000000000";
+
+// B14: BitTorrent handshake start
+inline constexpr std::string_view kB14 = "13426974546f7272656e742070726f746f636f6c";
+
+// B15: Source UIN 0 and connect id 0
+inline constexpr std::string_view kB15 =
+    "3000ff08002b00a186010000003175000000000000c63364070a000009043175"
+    "000088776655500000000300000000000000";
+
+struct Vector {
+  std::string_view name;
+  std::string_view hex;
+};
+
+// All of them, for tests that feed everything.
+inline constexpr std::array<Vector, 69> kVectors{{
+    {"G01", kG01}, {"G02", kG02}, {"G03", kG03}, {"G04", kG04}, {"G05", kG05}, {"G06", kG06}, {"G07", kG07},
+    {"G08", kG08}, {"G09", kG09}, {"G10", kG10}, {"G11", kG11}, {"G12", kG12}, {"G13", kG13}, {"G14", kG14},
+    {"G15", kG15}, {"G16", kG16}, {"G17", kG17}, {"G18", kG18}, {"G19", kG19}, {"G20", kG20}, {"G21", kG21},
+    {"G22", kG22}, {"G23", kG23}, {"G24", kG24}, {"G25", kG25}, {"G26", kG26}, {"G27", kG27}, {"G28", kG28},
+    {"P01", kP01}, {"P02", kP02}, {"P03", kP03}, {"P04", kP04}, {"P05", kP05}, {"P06", kP06}, {"P07", kP07},
+    {"P08", kP08}, {"P09", kP09}, {"P10", kP10}, {"P11", kP11}, {"P12", kP12}, {"P13", kP13}, {"P14", kP14},
+    {"P15", kP15}, {"O01", kO01}, {"O02", kO02}, {"O04", kO04}, {"O05", kO05}, {"O06", kO06}, {"O07", kO07},
+    {"C01", kC01}, {"C02", kC02}, {"C03", kC03}, {"C04", kC04}, {"C05", kC05}, {"B01", kB01}, {"B02", kB02},
+    {"B03", kB03}, {"B04", kB04}, {"B05", kB05}, {"B06", kB06}, {"B07", kB07}, {"B08", kB08}, {"B09", kB09},
+    {"B10", kB10}, {"B11", kB11}, {"B12", kB12}, {"B13", kB13}, {"B14", kB14}, {"B15", kB15},
+}};
+
+}  // namespace icqgate::test
