@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dns/message.hpp"
+#include "net/address.hpp"
+
+namespace icqgate::dns {
+
+using TimePoint = std::chrono::steady_clock::time_point;
+
+struct SchedulePolicy {
+  std::chrono::seconds ttl_min{30};     // a TTL below counts as this
+  std::chrono::seconds ttl_max{3600};   // a TTL above counts as this
+  std::chrono::seconds retry_first{5};  // after a failed lookup: doubling from here
+  std::chrono::seconds retry_most{300};
+  std::chrono::seconds timeout{30};  // an answer that never came counts as failed after this
+  std::size_t most_addresses = 64;   // kept per owner name and type; the one heard of longest ago goes first
+};
+
+// What to ask now.
+struct Query {
+  DomainName name;
+  Type type = Type::A;
+  friend auto operator<=>(const Query&, const Query&) = default;
+};
+
+// When to ask for each login host, and what its addresses are (each with its own
+// TTL). A and AAAA are judged apart. A failed lookup changes no address (the last good ones stay); an
+// address that answers no longer name ends when its own clamped TTL does. The union over answers is kept,
+// since each answer may show others. Time is passed in; there is no clock here.
+class Schedule {
+ public:
+  explicit Schedule(std::vector<DomainName> names, SchedulePolicy policy = {});
+
+  // The queries whose time has come; each counts as under way until answered(), failed() or its timeout.
+  [[nodiscard]] std::vector<Query> due(TimePoint now);
+
+  struct Fresh {
+    IpAddress address;
+    std::chrono::seconds ttl;  // clamped: good for so long from now, under the name that holds it longest
+    bool added = false;        // not known before, under any name
+  };
+  // An answer came: which addresses are (again) good, and for how long. Answers nobody asked for are ignored:
+  // no query of that name and type under way, or the answer's own question is another. rcode other than
+  // NoError, or truncated, or no addresses: as failed(), except that NODATA and NXDOMAIN use the negative
+  // TTL, clamped, as the time to ask again.
+  std::vector<Fresh> answered(const Query& query, const Answer& answer, TimePoint now);
+  // No usable answer. `why` in the resolver's own words ("SERVFAIL", "timed out").
+  void failed(const Query& query, std::string why, TimePoint now);
+
+  [[nodiscard]] std::optional<TimePoint> next_deadline() const;  // of due() or expire()
+
+  // Addresses whose time is over are dropped; they are returned, once no name holds them, in ascending order.
+  // While a whole name fails, its last good addresses stay: they expire only once a lookup succeeds without
+  // them. So do addresses whose time ends while the next lookup is due or under way. (NODATA for one type
+  // drops that type's addresses if the other type of the name was answered: then the name does not fail, it
+  // has changed.)
+  std::vector<IpAddress> expire(TimePoint now);
+
+  struct NameState {  // for status
+    Query query;
+    std::vector<std::pair<IpAddress, TimePoint>> addresses;  // until when each is good
+    std::string last_error;                                  // "" after a success
+    std::optional<TimePoint> last_success;
+    TimePoint next_ask;
+  };
+  [[nodiscard]] std::vector<NameState> state() const;
+  [[nodiscard]] bool holds(const IpAddress& address) const;
+
+ private:
+  enum class Outcome { None, Success, NoData, Failure };  // of the lookup that ended last
+  struct Good {
+    TimePoint until;
+    std::chrono::seconds ttl{0};
+    std::uint64_t heard = 0;  // number of the answer that named it last
+  };
+  struct Entry {
+    std::map<IpAddress, Good> addresses;
+    TimePoint next_ask{};
+    std::optional<TimePoint> asked_until;  // a query is under way, and counts as failed from then
+    std::uint32_t failures = 0;            // in a row
+    Outcome outcome = Outcome::None;
+    std::string last_error;
+    std::optional<TimePoint> last_success;
+  };
+
+  [[nodiscard]] std::chrono::seconds clamped(std::chrono::seconds ttl) const noexcept;
+  [[nodiscard]] bool keeps_expired(const Query& query, const Entry& entry) const;
+  [[nodiscard]] std::optional<TimePoint> latest_end(const IpAddress& address) const;
+  [[nodiscard]] TimePoint next_ask_after(const Entry& entry, TimePoint now) const;
+  void note_failure(Entry& entry, std::string why, TimePoint now) const;
+  void evict(Entry& entry);
+
+  SchedulePolicy policy_;
+  std::map<Query, Entry> entries_;
+  std::set<IpAddress> evicted_;  // dropped for most_addresses, not yet returned by expire()
+  std::uint64_t answers_ = 0;
+};
+
+}  // namespace icqgate::dns
