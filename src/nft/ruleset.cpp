@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "nft/ruleset.hpp"
+
+#include <fmt/format.h>
+
+#include <bit>
+
+namespace icqgate::nft {
+namespace {
+
+std::string joined(const std::vector<std::string>& items, bool quoted) {
+  std::string text;
+  for (const auto& item : items) {
+    if (!text.empty()) text += ", ";
+    text += quoted ? '"' + item + '"' : item;
+  }
+  return items.size() == 1 ? text : "{ " + text + " }";
+}
+
+// The words that recur: marks as nft expressions, interfaces, ports.
+struct Words {
+  explicit Words(const RulesetOptions& options)
+      : marks{marks_of(options.mark_mask)},
+        lan{joined(options.lan, true)},
+        wan{joined(options.wan, true)},
+        ports{options.first_port == options.last_port
+                  ? fmt::format("{}", options.first_port.get())
+                  : fmt::format("{}-{}", options.first_port.get(), options.last_port.get())} {
+    for (const Subnet& client : options.clients) {
+      auto& text = client.address.is_v4() ? clients4 : clients6;
+      if (!text.empty()) text += ", ";
+      text += to_string(client);
+    }
+    limited = !options.clients.empty();
+  }
+
+  [[nodiscard]] std::string ct_is(std::uint32_t value) const {
+    return fmt::format("ct mark & {:#010x} == {:#010x}", marks.mask, value);
+  }
+  [[nodiscard]] std::string ct_set(std::uint32_t value) const {
+    return fmt::format("ct mark set ct mark & {:#010x} | {:#010x}", ~marks.mask, value);
+  }
+  [[nodiscard]] std::string packet_is(std::uint32_t value) const {
+    return fmt::format("meta mark & {:#010x} == {:#010x}", marks.mask, value);
+  }
+  [[nodiscard]] std::string allow() const {
+    return fmt::format("meta mark set meta mark & {:#010x} | {:#010x}", ~marks.mask, marks.verified);
+  }
+  // " ip saddr @clients4" where the configuration limits the clients.
+  [[nodiscard]] std::string client(const char* direction) const {
+    return limited ? fmt::format("ip {} @clients4 ", direction) : "";
+  }
+  [[nodiscard]] std::string client6(const char* direction) const {
+    return limited ? fmt::format("ip6 {} @clients6 ", direction) : "";
+  }
+
+  Marks marks;
+  std::string lan, wan, ports, clients4, clients6;
+  bool limited = false;
+};
+
+constexpr const char* kOpening = "tcp flags & (fin | syn | rst | ack) == syn";
+
+void client_sets(std::string& out, const Words& w) {
+  if (!w.limited) return;
+  const auto one = [&out](const char* name, const char* type, const std::string& elements,
+                          const char* family) {
+    out += fmt::format("\tset {} {{\n\t\tcomment \"who may use it ({})\"\n\t\ttype {}\n\t\tflags interval\n",
+                       name, family, type);
+    if (!elements.empty()) out += fmt::format("\t\telements = {{ {} }}\n", elements);
+    out += "\t}\n\n";
+  };
+  one("clients4", "ipv4_addr", w.clients4, "IPv4");
+  one("clients6", "ipv6_addr", w.clients6, "IPv6");
+}
+
+void timed_set(std::string& out, const char* name, const char* type, const char* comment) {
+  out += fmt::format("\tset {} {{\n\t\tcomment \"{}\"\n\t\ttype {}\n\t\tflags timeout\n\t}}\n\n", name,
+                     comment, type);
+}
+
+// Segments of a TCP handshake carry no payload: they stay in the kernel. The set must have a name: nft 1.0.6
+// aborts when it lists an anonymous concatenation with a 4-bit field (mergesort.c, "ilen > 0"). IPv4 only: so
+// are peers.
+void bare_set(std::string& out) {
+  std::string elements;
+  for (int words = 5; words <= 15; ++words)
+    elements += fmt::format("{}5 . {} . {}", words == 5 ? "" : ", ", words, 20 + 4 * words);
+  out += fmt::format(
+      "\tset bare4 {{\n\t\tcomment \"TCP segments without payload\"\n\t\ttypeof ip hdrlength . tcp doff . ip "
+      "length\n"
+      "\t\telements = {{ {} }}\n\t}}\n\n",
+      elements);
+}
+
+class Chain {
+ public:
+  Chain(std::string& out, const char* name, const std::string& what) : out_{out} {
+    out_ += fmt::format("\tchain {} {{\n", name);
+    if (!what.empty()) note(what);
+  }
+  Chain(const Chain&) = delete;
+  Chain& operator=(const Chain&) = delete;
+  ~Chain() { out_ += "\t}\n\n"; }
+  Chain& hook(const std::string& text) {
+    out_ += fmt::format("\t\ttype {}; policy accept;\n", text);
+    return *this;
+  }
+  Chain& note(const std::string& text) {
+    out_ += fmt::format("\t\t# {}\n", text);
+    return *this;
+  }
+  Chain& rule(const std::string& text) {
+    out_ += fmt::format("\t\t{}\n", text);
+    return *this;
+  }
+
+ private:
+  std::string& out_;
+};
+
+void dynamic_sets(std::string& out, const RulesetOptions& options, const Words& w) {
+  timed_set(out, "login4", "ipv4_addr . inet_service", "login servers");
+  timed_set(out, "login6", "ipv6_addr . inet_service", "login servers");
+  timed_set(out, "servers4", "ipv4_addr . ipv4_addr . inet_service",
+            "client . server a login server sent it to");
+  timed_set(out, "servers6", "ipv6_addr . ipv6_addr . inet_service",
+            "client . server a login server sent it to");
+  timed_set(out, "sessions", "ipv4_addr", "clients with a session");
+  timed_set(out, "pinholes", "ipv4_addr . inet_service", "client . announced listening port");
+  timed_set(out, "returns", "ipv4_addr . ipv4_addr . inet_service",
+            "peer . client . port named to that peer");
+  timed_set(out, "peers", "ipv4_addr . ipv4_addr . inet_service",
+            "client . listening peer the server told it of");
+  if (options.masquerade)
+    out +=
+        "\tmap forwards {\n\t\tcomment \"outside port : client . port\"\n"
+        "\t\ttype inet_service : ipv4_addr . inet_service\n\t\tflags timeout\n\t}\n\n";
+  out +=
+      "\tset admitted {\n\t\tcomment \"peer connections that may still prove themselves\"\n"
+      "\t\ttype ipv4_addr . inet_service . ipv4_addr . inet_service\n\t\tsize 65536\n\t\tflags "
+      "dynamic,timeout\n"
+      "\t\ttimeout 30s\n\t}\n\n"
+      "\tset first_syn {\n\t\tcomment \"outbound SYNs left to the other tables\"\n"
+      "\t\ttype ipv4_addr . inet_service . ipv4_addr . inet_service\n\t\tsize 65536\n\t\tflags "
+      "dynamic,timeout\n"
+      "\t\ttimeout 30s\n\t}\n\n";
+  client_sets(out, w);
+  bare_set(out);
+  for (const auto& [name, comment] :
+       {std::pair{"no_pinhole", "new connections to the port range without a pinhole: dropped"},
+        std::pair{"late", "first data after the deadline, or of a connection never admitted: reset"},
+        std::pair{"refused", "refused by inspection: reset"}})
+    out += fmt::format("\tcounter {} {{\n\t\tcomment \"{}\"\n\t}}\n\n", name, comment);
+}
+
+void queue_chains(std::string& out, const RulesetOptions& options, const Words& w) {
+  Chain{out, kControlChain,
+        fmt::format("`run` puts here: queue num {} bypass (fail-open)", options.queue_control)}
+      .rule("accept");
+  Chain peer{out, kPeerChain,
+             options.check_peers
+                 ? fmt::format("`run` puts here: queue num {} (fail-closed)", options.queue_peer)
+                 : std::string{"peer-check = off: the pinhole alone decides"}};
+  if (options.check_peers) {
+    peer.rule("drop");
+  } else {
+    peer.rule(fmt::format("{} {} accept", w.ct_set(w.marks.verified), w.allow()));
+  }
+}
+
+void forward_chains(std::string& out, const RulesetOptions& options, const Words& w) {
+  const Marks& m = w.marks;
+  Chain{out, "control", "a flow that is inspected in passing, both directions"}.rule(
+      fmt::format("{} goto {}", w.allow(), kControlChain));
+
+  Chain{out, "checked", "a flow that must prove itself: handshakes of TCP pass, payload is inspected"}
+      .rule(fmt::format("ip hdrlength . tcp doff . ip length @bare4 {} accept", w.allow()))
+      .rule(fmt::format("goto {}", kPeerChain));
+
+  Chain{out, "to_server", "from its first segment on a flow to a server is watched; older ones only pass"}
+      .rule(fmt::format("ct state new {} {} goto control", kOpening, w.ct_set(m.watched)))
+      .rule(fmt::format("{} accept", w.allow()));
+
+  Chain{out, "pending", ""}.rule(fmt::format("{} {} accept", w.ct_set(m.pending), w.allow()));
+
+  Chain{out, "to_peer", "a client with a session opens a connection to somebody's listening port"}
+      .rule("ip saddr . ip daddr . tcp dport @peers goto pending")
+      .note(
+          "Others are left to the other tables first. What they pass is not ours to police (see `after`); if "
+          "the SYN")
+      .note("comes again they dropped it, and it needs our mark: then it must prove to be an ICQ peer's.")
+      .rule("ip saddr . tcp sport . ip daddr . tcp dport @first_syn goto pending")
+      .rule("add @first_syn { ip saddr . tcp sport . ip daddr . tcp dport }");
+
+  {
+    Chain chain{out, "from_lan", ""};
+    chain.rule(fmt::format("{} goto control", w.ct_is(m.watched)))
+        .rule(fmt::format("{} goto checked", w.ct_is(m.pending)))
+        .note("what a listening client answers to a peer that has not proved itself yet")
+        .rule(fmt::format("ct direction reply meta nfproto ipv4 {}tcp sport {} goto checked",
+                          w.client("saddr"), w.ports))
+        .rule("ct direction reply accept")
+        .rule(fmt::format("{}ip daddr . tcp dport @login4 goto to_server", w.client("saddr")))
+        .rule(fmt::format("{}ip6 daddr . tcp dport @login6 goto to_server", w.client6("saddr")))
+        .rule("ip saddr . ip daddr . tcp dport @servers4 goto to_server")
+        .rule("ip6 saddr . ip6 daddr . tcp dport @servers6 goto to_server")
+        .rule(fmt::format("ct state new {} tcp dport 1024-65535 ip saddr @sessions goto to_peer", kOpening));
+  }
+
+  Chain{out, "admit", "a SYN to an open port; with payload (Fast Open) it is none of ours"}
+      .rule("ip hdrlength . tcp doff . ip length != @bare4 drop")
+      .rule("update @admitted { ip saddr . tcp sport . ip daddr . tcp dport }")
+      .rule(fmt::format("{} accept", w.allow()));
+
+  {
+    Chain chain{out, "to_listener", "into the port range: only by a pinhole, and only what proves itself"};
+    if (w.limited)
+      chain.note("nobody outside may come with an inside address").rule("ip saddr @clients4 drop");
+    chain.rule(fmt::format("ct state new {} ip daddr . tcp dport @pinholes goto admit", kOpening))
+        .rule(fmt::format("ct state new {} ip saddr . ip daddr . tcp dport @returns goto admit", kOpening))
+        .rule("ct state new tcp flags & syn == syn counter name no_pinhole drop")
+        .rule(fmt::format("ip hdrlength . tcp doff . ip length @bare4 {} accept", w.allow()))
+        .rule(fmt::format("ip saddr . tcp sport . ip daddr . tcp dport @admitted goto {}", kPeerChain))
+        .rule("counter name late reject with tcp reset");
+  }
+
+  Chain{out, "to_lan", ""}
+      .rule(fmt::format("{} goto control", w.ct_is(m.watched)))
+      .rule(fmt::format("{} goto checked", w.ct_is(m.pending)))
+      .rule(fmt::format("ct direction original {}tcp dport {} meta nfproto ipv4 goto to_listener",
+                        w.client("daddr"), w.ports))
+      .note("answers on flows to servers that are older than this table")
+      .rule(fmt::format("ct direction reply {}ip saddr . tcp sport @login4 {} accept", w.client("daddr"),
+                        w.allow()))
+      .rule(fmt::format("ct direction reply {}ip6 saddr . tcp sport @login6 {} accept", w.client6("daddr"),
+                        w.allow()))
+      .rule(fmt::format("ct direction reply ip daddr . ip saddr . tcp sport @servers4 {} accept", w.allow()))
+      .rule(
+          fmt::format("ct direction reply ip6 daddr . ip6 saddr . tcp sport @servers6 {} accept", w.allow()));
+
+  Chain{out, "forward", ""}
+      .hook(fmt::format("filter hook forward priority {}", options.priority))
+      .rule("meta l4proto != tcp accept")
+      .rule(fmt::format("{} counter name refused reject with tcp reset", w.packet_is(m.pending)))
+      .rule(fmt::format("{} {} accept", w.ct_is(m.verified), w.allow()))
+      .rule(fmt::format("iifname {} oifname {} goto from_lan", w.lan, w.wan))
+      .rule(fmt::format("iifname {} oifname {} goto to_lan", w.wan, w.lan));
+}
+
+void nat_chains(std::string& out, const Words& w) {
+  Chain{out, "nat_in", "pinholes of masqueraded clients, same port outside as inside"}
+      .hook("nat hook prerouting priority dstnat")
+      .rule(fmt::format("iifname {} fib daddr type local dnat ip to tcp dport map @forwards", w.wan));
+  Chain{out, "nat_out", "for what is ours and nobody else has masqueraded before"}
+      .hook("nat hook postrouting priority srcnat + 5")
+      .rule(fmt::format(
+          "meta nfproto ipv4 meta l4proto tcp iifname {} oifname {} ct mark & {:#010x} != 0 masquerade",
+          w.lan, w.wan, w.marks.mask));
+}
+
+}  // namespace
+
+Marks marks_of(std::uint32_t mask) noexcept {
+  const std::uint32_t low = mask & (~mask + 1);
+  const std::uint32_t rest = mask & ~low;
+  const std::uint32_t high = rest & (~rest + 1);
+  return Marks{.mask = low | high, .verified = low, .pending = high, .watched = low | high};
+}
+
+std::string dynamic_ruleset(const RulesetOptions& options, Loading loading) {
+  const Words w{options};
+  std::string out =
+      fmt::format("table inet {} {{\n\tcomment \"icqgate {}\"\n", options.table, fingerprint(options));
+  if (loading == Loading::Dormant) out += "\tflags dormant\n";
+  out += '\n';
+  dynamic_sets(out, options, w);
+  queue_chains(out, options, w);
+  forward_chains(out, options, w);
+  Chain{out, "after", "what the verdict of an inspected packet said of its flow"}
+      .hook("filter hook postrouting priority filter")
+      .rule(fmt::format("meta l4proto tcp {} {}", w.packet_is(w.marks.watched), w.ct_set(w.marks.verified)))
+      .rule(fmt::format("meta l4proto tcp {} {}", w.packet_is(w.marks.pending), w.ct_set(0)))
+      .note(
+          "The other tables let this one out by themselves: it is watched for the port it names, and never "
+          "refused")
+      .note("for what it is not.")
+      .rule(fmt::format(
+          "{} ct state new {} ip saddr . tcp sport . ip daddr . tcp dport @first_syn delete @first_syn "
+          "{{ ip saddr . tcp sport . ip daddr . tcp dport }} {}",
+          w.packet_is(0), kOpening, w.ct_set(w.marks.watched)));
+  if (options.masquerade) nat_chains(out, w);
+  out += "}\n";
+  return out;
+}
+
+std::string fingerprint(const RulesetOptions& options) {
+  // FNV-1a over what the text is made of; the text itself would hold the result.
+  std::uint64_t hash = 14695981039346656037u;
+  const auto mix = [&hash](std::string_view text) {
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+    hash = (hash ^ 0xff) * 1099511628211u;
+  };
+  const Words w{options};
+  std::string text;
+  dynamic_sets(text, options, w);
+  queue_chains(text, options, w);
+  forward_chains(text, options, w);
+  if (options.masquerade) nat_chains(text, w);
+  mix(text);
+  mix(options.table);
+  return fmt::format("{:016x}", hash);
+}
+
+std::string static_ruleset(Profile profile, const RulesetOptions& options,
+                           const std::vector<StaticAddress>& addresses) {
+  const Words w{options};
+  std::string out = fmt::format("table inet {} {{\n", options.table);
+  const auto login_set = [&](const char* name, const char* type, bool v4) {
+    out +=
+        fmt::format("\tset {} {{\n\t\tcomment \"login servers\"\n\t\ttype {} . inet_service\n", name, type);
+    std::string elements;
+    for (const auto& [server, comment] : addresses) {
+      if (server.address.is_v4() != v4) continue;
+      if (!elements.empty()) elements += ",\n\t\t             ";
+      elements += fmt::format("{} . {}", to_string(server.address), server.port.get());
+      if (!comment.empty()) elements += fmt::format(" comment \"{}\"", comment);
+    }
+    if (!elements.empty()) out += fmt::format("\t\telements = {{ {} }}\n", elements);
+    out += "\t}\n\n";
+  };
+  login_set("login4", "ipv4_addr", true);
+  login_set("login6", "ipv6_addr", false);
+  client_sets(out, w);
+
+  const std::string pass = fmt::format("{} {} accept", w.ct_set(w.marks.verified), w.allow());
+  {
+    Chain chain{out, "from_lan", "new connections of the clients"};
+    chain.note("the login servers")
+        .rule(fmt::format("{}ip daddr . tcp dport @login4 {}", w.client("saddr"), pass))
+        .rule(fmt::format("{}ip6 daddr . tcp dport @login6 {}", w.client6("saddr"), pass))
+        .note(profile == Profile::Range ? "peers, who listen in the same range"
+                                        : "peers, who listen anywhere above the well-known ports")
+        .rule(fmt::format("meta nfproto ipv4 {}tcp dport {} {}", w.client("saddr"),
+                          profile == Profile::Range ? w.ports : "1024-65535", pass));
+  }
+  if (profile != Profile::Outbound)
+    Chain{out, "to_lan", "new connections of peers to the clients' listening ports"}.rule(
+        fmt::format("meta nfproto ipv4 {}tcp dport {} {}", w.client("daddr"),
+                    profile == Profile::Range ? w.ports : "1024-65535", pass));
+  {
+    Chain forward{out, "forward", ""};
+    forward.hook(fmt::format("filter hook forward priority {}", options.priority))
+        .note("flows allowed before, both ways")
+        .rule(fmt::format("{} {} accept", w.ct_is(w.marks.verified), w.allow()))
+        .rule(fmt::format("ct state new {} iifname {} oifname {} goto from_lan", kOpening, w.lan, w.wan));
+    if (profile != Profile::Outbound)
+      forward.rule(fmt::format("ct state new {} iifname {} oifname {} goto to_lan", kOpening, w.wan, w.lan));
+  }
+  out += "}\n";
+  return out;
+}
+
+}  // namespace icqgate::nft

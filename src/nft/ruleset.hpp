@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/address.hpp"
+
+namespace icqgate::nft {
+
+// What is in ct mark and packet mark, within the mask's lowest two set bits (kernel.md: bits of the mask
+// only). In ct mark:      Verified  pass, nothing is inspected any more
+//                  Watched   control flow (or a flow that other tables let out by themselves): inspected,
+//                  fail-open Pending   outbound peer flow that only our mark lets out: inspected, fail-closed
+// In packet mark:  Verified  allowed by icqgate: what the administrator's own chains test for
+//                  Watched   from a verdict: allowed, and the flow is to be Verified
+//                  Pending   from a verdict with NF_REPEAT: refused, to be reset; from one that accepts: the
+//                  flow is
+//                            none of ours any more
+struct Marks {
+  std::uint32_t mask = 0;  // both bits
+  std::uint32_t verified = 0;
+  std::uint32_t pending = 0;
+  std::uint32_t watched = 0;
+};
+// From a mask of at least two bits: the lowest two are used.
+[[nodiscard]] Marks marks_of(std::uint32_t mask) noexcept;
+
+struct RulesetOptions {
+  std::string table = "icqgate";
+  std::int32_t priority = -5;
+  std::vector<std::string> lan;
+  std::vector<std::string> wan;
+  std::vector<Subnet> clients;  // empty: any inside address
+  Port first_port{20000};
+  Port last_port{20099};
+  std::uint32_t mark_mask = 0x06000000;
+  bool masquerade = false;
+  std::uint16_t queue_control = 5190;
+  std::uint16_t queue_peer = 5191;
+  bool check_peers = true;  // false: peers are let in by the pinhole alone
+};
+
+// The table that `run` installs, as text for libnftables: complete but for the rules that send packets to the
+// queues, which go to the head of the chains kControlChain and kPeerChain (nft 1.0.6 has no words for one of
+// their two forms). `dormant`: loaded asleep, so that table and queue rules come to work in one moment
+// (Batch::wake_table).
+enum class Loading { Awake, Dormant };
+[[nodiscard]] std::string dynamic_ruleset(const RulesetOptions& options, Loading loading);
+
+inline constexpr const char* kControlChain = "control_queue";
+inline constexpr const char* kPeerChain = "peer_queue";
+
+// Tells one ruleset from another: 16 hex digits over its text, kept in the table's comment, so that a later
+// run can see whether the table in the kernel is the one it would load.
+[[nodiscard]] std::string fingerprint(const RulesetOptions& options);
+
+// Static profiles of `emit` (design.md 3). `addresses`: login servers to put in, with a comment each.
+struct StaticAddress {
+  Endpoint server;
+  std::string comment;
+};
+enum class Profile { Direct, Range, Outbound };
+[[nodiscard]] std::string static_ruleset(Profile profile, const RulesetOptions& options,
+                                         const std::vector<StaticAddress>& addresses);
+
+}  // namespace icqgate::nft
