@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "base/result.hpp"
+#include "net/address.hpp"
+#include "sys/error.hpp"
+#include "sys/handles.hpp"
+
+namespace icqgate::sys {
+
+// The two ends of a TCP flow, in the direction of one of its two conntrack tuples.
+struct FlowKey {
+  Endpoint source;
+  Endpoint destination;
+  [[nodiscard]] FlowKey reversed() const { return {destination, source}; }
+  friend constexpr auto operator<=>(const FlowKey&, const FlowKey&) noexcept = default;
+};
+
+// conntrack's view of a TCP connection (nf_conntrack_tcp.h), same numbers.
+enum class TcpState : std::uint8_t {
+  None,
+  SynSent,
+  SynRecv,
+  Established,
+  FinWait,
+  CloseWait,
+  LastAck,
+  TimeWait,
+  Close,
+  SynSent2,
+};
+
+struct Flow {
+  FlowKey original;  // as the first packet came in, before any NAT
+  FlowKey reply;     // as answers come in: original reversed, with what NAT made of it
+  std::uint32_t mark = 0;
+  std::uint32_t status = 0;  // IPS_... bits of linux/netfilter/nf_conntrack_common.h
+  TcpState state = TcpState::None;
+  std::chrono::seconds timeout{0};  // left until conntrack forgets the flow; 0 in events
+};
+
+// Which of a flow's tuples a FlowKey names.
+enum class Tuple { Original, Reply };
+
+// Reads and changes conntrack's TCP flows (zone 0). The kernel answers inside the system call, so nothing
+// here waits, except dump(), whose cost is a walk over the whole table (some 100 ns a flow): not between a
+// packet and its verdict. Needs CAP_NET_ADMIN.
+class Conntrack {
+ public:
+  [[nodiscard]] static Result<Conntrack, SysError> open();
+
+  // Forgets the TCP flow with this tuple. False: there is none. The kernel compares both directions, so
+  // without NAT both tuples of a flow find it.
+  [[nodiscard]] Result<bool, SysError> destroy(const FlowKey& key, Tuple tuple = Tuple::Original);
+  // The same for addresses as the forward hook sees them, in either direction, source NAT or destination NAT
+  // in force or not (both at once on one flow: not found).
+  [[nodiscard]] Result<bool, SysError> destroy_forwarded(const FlowKey& seen);
+
+  // Sets the bits of `mask` in the flow's mark to those of `value`; others stay. False: no such flow.
+  [[nodiscard]] Result<bool, SysError> set_mark(const FlowKey& key, std::uint32_t value, std::uint32_t mask,
+                                                Tuple tuple = Tuple::Original);
+
+  // All TCP flows with (mark & mask) == value; mask 0 and value 0: all. Error EINTR: the table changed
+  // meanwhile.
+  [[nodiscard]] Result<std::vector<Flow>, SysError> dump(std::uint32_t value, std::uint32_t mask);
+
+ private:
+  explicit Conntrack(MnlSocket socket);
+  Result<bool, SysError> change(std::uint16_t type, const FlowKey& key, Tuple tuple,
+                                const std::uint32_t* value, std::uint32_t mask);
+
+  MnlSocket socket_;
+  std::vector<std::byte> buffer_;
+  std::uint32_t sequence_ = 0;
+};
+
+// Tells of TCP flows that ended. With net.netfilter.nf_conntrack_events=2, the kernel's default, only flows
+// that began while somebody was listening are told: open it before the first flow that matters.
+class ConntrackEvents {
+ public:
+  [[nodiscard]] static Result<ConntrackEvents, SysError> open();
+  [[nodiscard]] int fd() const noexcept;
+
+  // Call when fd() is readable: reads without waiting. Returns how many flows were handed over.
+  [[nodiscard]] Result<std::size_t, SysError> receive(const std::function<void(const Flow&)>& ended);
+
+  // How often the kernel had to leave out events (ENOBUFS): after a change of it, dump() tells what is alive.
+  [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
+
+ private:
+  explicit ConntrackEvents(MnlSocket socket);
+  MnlSocket socket_;
+  std::vector<std::byte> buffer_;
+  std::uint64_t lost_ = 0;
+};
+
+}  // namespace icqgate::sys
