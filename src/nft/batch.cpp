@@ -78,7 +78,7 @@ void Batch::element_message(bool add, const Element& element, std::chrono::milli
                                 static_cast<std::uint16_t>(NLM_F_ACK | (add ? NLM_F_CREATE : 0)),
                                 NFPROTO_INET, 0, sequence_++);
   mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, table_.c_str());
-  mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, set_name(element.set()).data());
+  mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, std::string{set_name(element.set())}.c_str());
   nlattr* list = mnl_attr_nest_start(header, NFTA_SET_ELEM_LIST_ELEMENTS);
   nlattr* entry = mnl_attr_nest_start(header, NFTA_LIST_ELEM);
   put_value(header, NFTA_SET_ELEM_KEY, element.key());
@@ -173,7 +173,7 @@ std::vector<std::byte> dump_request(const std::string& table, SetId set, std::ui
   nlmsghdr* header =
       put_header(bytes.data(), nft_type(NFT_MSG_GETSETELEM), NLM_F_DUMP, NFPROTO_INET, 0, sequence);
   mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, table.c_str());
-  mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, set_name(set).data());
+  mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, std::string{set_name(set)}.c_str());
   bytes.resize(header->nlmsg_len);
   return bytes;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "nft/inspect.hpp"
 
-#include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <libnftnl/object.h>
 #include <libnftnl/table.h>
@@ -11,6 +10,7 @@
 #include <linux/netfilter/nfnetlink.h>
 
 #include <array>
+#include <bit>
 #include <memory>
 
 namespace icqgate::nft {
@@ -35,6 +35,10 @@ std::vector<std::byte> request(std::uint16_t message, std::uint16_t flags, std::
   bytes.resize(header->nlmsg_len);
   return bytes;
 }
+
+// nf_tables attributes are big endian.
+constexpr std::uint32_t kCounterType =
+    std::endian::native == std::endian::big ? NFT_OBJECT_COUNTER : __builtin_bswap32(NFT_OBJECT_COUNTER);
 
 const nlmsghdr* header_of(Bytes message) {
   const auto* header = reinterpret_cast<const nlmsghdr*>(message.data());
@@ -79,7 +83,7 @@ std::vector<std::byte> counters_request(const std::string& table, std::uint32_t 
       NFT_MSG_GETOBJ, NLM_F_DUMP, sequence,
       [](nlmsghdr* header, const std::string& name) {
         mnl_attr_put_strz(header, NFTA_OBJ_TABLE, name.c_str());
-        mnl_attr_put_u32(header, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
+        mnl_attr_put_u32(header, NFTA_OBJ_TYPE, kCounterType);
       },
       table);
 }
