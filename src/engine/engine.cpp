@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "engine/engine.hpp"
+
+#include <algorithm>
+
+namespace icqgate::engine {
+
+using std::chrono::duration_cast;
+using std::chrono::seconds;
+
+namespace {
+
+std::vector<dns::DomainName> names_of(const config::Config& config) {
+  std::vector<dns::DomainName> names;
+  for (const auto& host : config.login_hosts)
+    if (const auto* name = std::get_if<dns::DomainName>(&host.host)) names.push_back(*name);
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+seconds left(TimePoint until, TimePoint now) {
+  return until > now ? duration_cast<seconds>(until - now) : seconds{0};
+}
+
+}  // namespace
+
+Engine::Engine(config::Config config, Surroundings surroundings)
+    : config_{std::move(config)},
+      surroundings_{std::move(surroundings)},
+      schedule_{names_of(config_),
+                dns::SchedulePolicy{.ttl_min = config_.ttl_min, .ttl_max = config_.ttl_max}} {}
+
+Engine::~Engine() = default;
+
+const std::vector<Action>& Engine::step(const Event& event, TimePoint now) {
+  actions_.clear();
+  now_ = now;
+  if (!started_) {
+    started_ = true;
+    start_names();
+  }
+  // What is due comes first: an event is judged by the state of its own time.
+  while (!timers_.empty() && timers_.top().when <= now) {
+    const Timer timer = timers_.top();
+    timers_.pop();
+    on_timer(timer);
+  }
+  forget_refused(false);
+  if (const auto* seen = std::get_if<SegmentSeen>(&event)) {
+    if (seen->lane == Lane::Control) {
+      on_control(*seen);
+    } else {
+      on_peer(*seen);
+    }
+  } else if (const auto* ended = std::get_if<FlowEnded>(&event)) {
+    end_flow(ended->flow, Reason::ConnectionClosed);
+    // A refused one is remembered for its time: what its sender still tries has to be reset.
+    if (const auto peer = peers_.find(ended->flow); peer != peers_.end() && !peer->second.refused)
+      peers_.erase(peer);
+  } else if (const auto* answered = std::get_if<NameAnswered>(&event)) {
+    on_answer(*answered);
+  } else if (const auto* failed = std::get_if<NameFailed>(&event)) {
+    on_name_failed(*failed);
+  }
+  ask_due();
+  return actions_;
+}
+
+std::optional<TimePoint> Engine::next_deadline() const {
+  auto next = schedule_.next_deadline();
+  if (!timers_.empty() && (!next || timers_.top().when < *next)) next = timers_.top().when;
+  if (!refused_peers_.empty() && (!next || refused_peers_.front().first < *next))
+    next = refused_peers_.front().first;
+  return next;
+}
+
+void Engine::report(Report report) {
+  ++happened_[static_cast<std::size_t>(report.what)];
+  switch (report.what) {
+    case What::AnnounceRefused:
+    case What::RedirectRefused:
+    case What::PeerRefused:
+    case What::OutboundRefused:
+    case What::FlowBlind:
+      ++refused_[static_cast<std::size_t>(report.reason)];
+      break;
+    default:
+      break;
+  }
+  actions_.emplace_back(std::move(report));
+}
+
+// Timers are never taken back: each looks at what it finds now, and is armed anew if its time has moved.
+void Engine::on_timer(const Timer& timer) {
+  using Kind = Timer::Kind;
+  switch (timer.kind) {
+    case Kind::Flow: {
+      const auto& key = std::get<FlowKey>(timer.key);
+      const auto found = flows_.find(key);
+      if (found == flows_.end() || found->second->check != timer.when) return;
+      Flow& flow = *found->second;
+      if (now_ - flow.heard >= config_.session_idle) {
+        end_flow(key, Reason::Idle);
+        return;
+      }
+      if (const auto grant = servers_.find({key.inside.address, key.outside}); grant != servers_.end()) {
+        grant->second.until = now_ + config_.pinhole_timeout;
+        change(nft::Change::Kind::Renew, nft::Element::server(key.inside.address, key.outside),
+               config_.pinhole_timeout);
+        arm(grant->second.until, Kind::Server, ServerKey{key.inside.address, key.outside});
+      }
+      if (flow.online && key.inside.address.is_v4())
+        change(nft::Change::Kind::Renew, nft::Element::session(*key.inside.address.v4()),
+               config_.pinhole_timeout);
+      flow.check = std::min(now_ + config_.pinhole_timeout / 2, flow.heard + config_.session_idle);
+      arm(flow.check, Kind::Flow, key);
+      return;
+    }
+    case Kind::Pinhole: {
+      const auto key = std::get<PinholeKey>(timer.key);
+      const auto found = pinholes_.find(key);
+      if (found == pinholes_.end() || found->second.check != timer.when) return;
+      Pinhole& pinhole = found->second;
+      if (pinhole.until <= now_) {
+        close_pinhole(key, Reason::Expired);
+        return;
+      }
+      if (pinhole.open && !pinhole.orphan) {
+        renew_pinhole(key, pinhole, config_.pinhole_timeout);
+      } else {
+        watch_pinhole(key, pinhole);
+      }
+      return;
+    }
+    case Kind::Return: {
+      const auto key = std::get<ReturnKey>(timer.key);
+      const auto found = returns_.find(key);
+      if (found == returns_.end()) return;
+      if (found->second.until > now_) {
+        arm(found->second.until, Kind::Return, key);
+        return;
+      }
+      report({.what = What::ReturnClosed,
+              .reason = Reason::Expired,
+              .client = key.client,
+              .uin = found->second.uin,
+              .port = key.port,
+              .remote = Endpoint{key.peer, Port{}}});
+      returns_.erase(found);
+      release_forward({key.client, key.port});
+      return;
+    }
+    case Kind::Peer: {
+      const auto& key = std::get<FlowKey>(timer.key);
+      const auto found = peers_.find(key);
+      if (found == peers_.end() || found->second.until > now_) return;
+      if (found->second.refused) return;
+      // Whatever it sends from now on is answered with a reset.
+      remember_refused(key, found->second);
+      report({.what = found->second.inbound ? What::PeerRefused : What::OutboundRefused,
+              .reason = Reason::Deadline,
+              .client = key.inside.address,
+              .port = key.inside.port,
+              .remote = key.outside});
+      return;
+    }
+    case Kind::Cookie: {
+      const auto found = cookies_.find(std::get<std::uint64_t>(timer.key));
+      if (found == cookies_.end() || found->second.until > now_) return;
+      // A client that was sent on and never came: nothing is kept of it.
+      if (const auto state = clients_.find(found->second.client);
+          state != clients_.end() && state->second.online.empty() && state->second.pinholes == 0)
+        clients_.erase(state);
+      cookies_.erase(found);
+      return;
+    }
+    case Kind::Server: {
+      const auto& key = std::get<ServerKey>(timer.key);
+      const auto found = servers_.find(key);
+      if (found != servers_.end() && found->second.flows == 0 && found->second.until <= now_)
+        servers_.erase(found);
+      return;
+    }
+    case Kind::Login: {
+      const auto& server = std::get<Endpoint>(timer.key);
+      const auto found = logins_.find(server);
+      if (found == logins_.end()) return;
+      LoginAddress& login = found->second;
+      const auto early = std::min(login.span / 2, seconds{30});
+      if (login.until - early > now_) {
+        arm(login.until - early, Kind::Login, server);
+      } else if (login.flows > 0 || login.host.empty() || schedule_.holds(server.address)) {
+        // In use, or still the last good answer: it must not run out in the kernel.
+        login.until = now_ + login.span;
+        change(nft::Change::Kind::Renew, nft::Element::login(server), login.span);
+        arm(login.until - early, Kind::Login, server);
+      } else if (login.until > now_) {
+        arm(login.until, Kind::Login, server);
+      } else {
+        report({.what = What::AddressGone, .reason = Reason::Expired, .remote = server, .text = login.host});
+        logins_.erase(found);
+      }
+      return;
+    }
+    case Kind::Name: {
+      const auto& name = std::get<std::string>(timer.key);
+      const auto found = waiting_.find(name);
+      if (found != waiting_.end() && found->second.until <= now_) release_waiting(name, Reason::Unresolved);
+      return;
+    }
+  }
+}
+
+Snapshot Engine::snapshot(TimePoint now) const {
+  Snapshot s;
+  for (const auto& [server, login] : logins_)
+    s.addresses.push_back({login.host.empty() ? to_string(server.address) : login.host, server,
+                           login.host.empty() ? "static" : "answer", left(login.until, now), login.flows});
+  std::sort(s.addresses.begin(), s.addresses.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.host, a.server) < std::tie(b.host, b.server);
+  });
+  s.names = schedule_.state();
+  for (const auto& [key, flow] : flows_) {
+    if (flow->role == Flow::Role::Service) continue;
+    s.sessions.push_back({key, flow->uin,
+                          flow->blind    ? "blind"
+                          : flow->online ? "online"
+                                         : "login",
+                          duration_cast<seconds>(now - flow->since)});
+  }
+  std::sort(s.sessions.begin(), s.sessions.end(),
+            [](const auto& a, const auto& b) { return a.flow < b.flow; });
+  for (const auto& [key, pinhole] : pinholes_)
+    s.pinholes.push_back({key.client, key.port, pinhole.uin, "direct", pinhole.open ? "open" : "probation",
+                          left(pinhole.until, now), pinhole.peers});
+  for (const auto& [key, back] : returns_)
+    s.returns.push_back({key.peer, key.client, key.port, left(back.until, now)});
+  s.happened = happened_;
+  s.refused = refused_;
+  return s;
+}
+
+}  // namespace icqgate::engine

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "config/config.hpp"
+#include "dns/schedule.hpp"
+#include "engine/event.hpp"
+#include "engine/first_bytes.hpp"
+#include "engine/flow.hpp"
+#include "nft/element.hpp"
+
+namespace icqgate::engine {
+
+// Addresses that no server and no peer outside can have: the inside networks and the gateway's own addresses.
+struct Surroundings {
+  std::vector<Subnet> inside;  // networks on the LAN side
+  std::vector<IpAddress> own;  // the gateway's addresses, the outside ones included
+};
+
+// For `status`: copies, nothing borrowed.
+struct Snapshot {
+  struct Address {
+    std::string host;
+    Endpoint server;
+    std::string source;  // "answer" or "static"
+    std::chrono::seconds expires_in;
+    std::size_t flows;
+  };
+  struct Session {
+    FlowKey flow;
+    std::optional<Uin> uin;
+    std::string state;  // "login", "online", "blind"
+    std::chrono::seconds since;
+  };
+  struct Pinhole {
+    Ipv4 client;
+    Port port;
+    Uin uin;
+    std::string kind;   // "direct"
+    std::string state;  // "probation", "open"
+    std::chrono::seconds expires_in;
+    std::uint32_t peers;  // verified on it so far
+  };
+  struct Return {
+    Ipv4 peer;
+    Ipv4 client;
+    Port port;
+    std::chrono::seconds expires_in;
+  };
+  std::vector<Address> addresses;
+  std::vector<dns::Schedule::NameState> names;
+  std::vector<Session> sessions;
+  std::vector<Pinhole> pinholes;
+  std::vector<Return> returns;
+  std::array<std::uint64_t, kWhatCount> happened{};
+  std::array<std::uint64_t, kReasonCount> refused{};  // refusals of anything, by reason
+};
+
+// The only one to decide (design.md 4): events in, actions out. Owns no descriptor, reads no clock; the same
+// inputs give the same actions. `now` never goes back.
+class Engine {
+ public:
+  Engine(config::Config config, Surroundings surroundings);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine();
+
+  // The actions are in the order in which they are to be done; the vector is reused by the next step.
+  const std::vector<Action>& step(const Event& event, TimePoint now);
+  // When step(Tick{}) is due at the latest.
+  [[nodiscard]] std::optional<TimePoint> next_deadline() const;
+
+  void surroundings(Surroundings surroundings) { surroundings_ = std::move(surroundings); }
+  [[nodiscard]] Snapshot snapshot(TimePoint now) const;
+
+ private:
+  // A listening port of a LAN client, open to whoever proves itself.
+  struct Pinhole {
+    Uin uin;
+    FlowKey owner;             // the control flow that announced it
+    std::uint64_t offset = 0;  // of that flow towards the server: acknowledged up to here, it is open
+    bool open = false;
+    bool orphan = false;                  // its session is moving to another server (protocol.md 1.8)
+    std::optional<std::uint32_t> cookie;  // the client's own
+    TimePoint until;                      // the kernel's timeout
+    TimePoint check{};                    // when its one timer is due: others of the same key are stale
+    std::uint32_t peers = 0;
+  };
+  struct PinholeKey {
+    Ipv4 client;
+    Port port;
+    friend auto operator<=>(const PinholeKey&, const PinholeKey&) = default;
+  };
+  // One peer may come back to the port that a LAN client's handshake named to it.
+  struct Return {
+    Uin uin;                  // the LAN client's
+    std::optional<Uin> peer;  // the called one's, if the handshake said so
+    TimePoint until;
+  };
+  struct ReturnKey {
+    Ipv4 peer;
+    Ipv4 client;
+    Port port;
+    friend auto operator<=>(const ReturnKey&, const ReturnKey&) = default;
+  };
+  // A peer flow whose handshake is not complete.
+  struct PeerFlow {
+    FirstBytes first;
+    bool inbound = true;
+    bool refused = false;      // to be reset whenever it shows up
+    bool told = false;         // the receiver of the refused segment was reset
+    std::uint8_t bundles = 0;  // dropped because no reset could take their place
+    bool held = false;         // its first segment was held back once (see first_bytes.hpp)
+    TimePoint until;
+  };
+  // What a login or service cookie stands for: kept as a hash only (security.md, secrets).
+  struct CookieMeaning {
+    IpAddress client;
+    std::optional<Uin> uin;
+    bool service = false;
+    TimePoint until;
+    FlowKey from;  // the flow it was handed out on
+  };
+  // A server somebody may reach: a login server of everybody, or another one of a client.
+  struct LoginAddress {
+    std::string host;  // "" if the configuration names the address itself
+    TimePoint until;   // the kernel's timeout
+    std::chrono::seconds span{0};
+    std::size_t flows = 0;
+  };
+  struct ServerKey {
+    IpAddress client;
+    Endpoint server;
+    friend auto operator<=>(const ServerKey&, const ServerKey&) = default;
+  };
+  struct ServerGrant {
+    TimePoint until;
+    std::size_t flows = 0;
+  };
+  struct ClientState {
+    std::vector<Uin> online;  // one entry per session, so a UIN may stand there twice
+    std::size_t pinholes = 0;
+    std::uint32_t opened = 0;  // in the minute that began at `minute`
+    TimePoint minute{};
+    std::uint32_t redirects = 0;  // in the same minute
+  };
+  // A redirect to a name, and the segments that wait for its address.
+  struct Waiting {
+    static constexpr std::size_t kMostHeld = 64;  // segments; further ones pass
+    struct Grant {
+      IpAddress client;
+      Port port;
+      bool private_allowed;
+      Uin uin;
+    };
+    dns::Type type = dns::Type::A;  // asked for
+    std::vector<Grant> grants;
+    std::vector<std::pair<Lane, std::uint32_t>> held;
+    std::vector<FlowKey> flows;  // whose segments these are: what the server sends again waits as well
+    TimePoint until;
+  };
+  struct Timer {
+    enum class Kind : std::uint8_t { Flow, Pinhole, Return, Peer, Cookie, Login, Server, Name };
+    TimePoint when;
+    Kind kind;
+    std::variant<std::monostate, FlowKey, PinholeKey, ReturnKey, std::uint64_t, Endpoint, ServerKey,
+                 std::string>
+        key;
+    friend bool operator>(const Timer& a, const Timer& b) { return a.when > b.when; }
+  };
+
+  // control.cpp: flows to servers
+  void on_control(const SegmentSeen& seen);
+  void open_flow(const FlowKey& key, const SegmentSeen& seen);
+  void on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& seen);
+  bool feed(const FlowKey& key, Flow& flow, const SegmentSeen& seen);
+  bool on_client_frame(const FlowKey& key, Flow& flow, const oscar::FlapReader::Frame& frame);
+  bool on_server_frame(const FlowKey& key, Flow& flow, const oscar::FlapReader::Frame& frame);
+  bool on_client_hello(const FlowKey& key, Flow& flow, Bytes payload);
+  bool on_client_snac(const FlowKey& key, Flow& flow, const oscar::FlapReader::Frame& frame);
+  bool on_server_snac(const FlowKey& key, Flow& flow, const oscar::FlapReader::Frame& frame);
+  void go_blind(const FlowKey& key, Flow& flow, Reason reason);
+  void end_flow(const FlowKey& key, Reason reason);
+  void end_session(const FlowKey& key, Flow& flow, Reason reason);
+  [[nodiscard]] bool is_server(const FlowKey& key) const;
+  void count_flow(const FlowKey& key, Flow& flow);
+  void uncount_flow(const FlowKey& key, const Flow& flow);
+  [[nodiscard]] Waiting* waiting_for(const SegmentSeen& seen, const FlowKey& key);
+
+  // session.cpp: what a session says
+  void on_login_reply(const FlowKey& key, Flow& flow, Bytes tlvs);
+  void on_self_info(const FlowKey& key, Flow& flow, Bytes body);
+  void on_buddies(const FlowKey& key, Flow& flow, Bytes body);
+  void come_online(const FlowKey& key, Flow& flow);
+  void on_status(const FlowKey& key, Flow& flow, Bytes body, std::uint64_t end);
+  void announce(const FlowKey& key, Flow& flow, const oscar::DirectInfo& info, std::uint64_t end);
+  [[nodiscard]] Reason judge_announcement(const FlowKey& key, const Flow& flow,
+                                          const oscar::DirectInfo& info) const;
+  [[nodiscard]] Reason judge_port(Port port) const;
+  void refuse_announcement(const FlowKey& key, const Flow& flow, std::optional<Port> port, Reason reason);
+  void promote(const FlowKey& key, Flow& flow);
+  void close_pinhole(PinholeKey key, Reason reason);
+  void release_forward(PinholeKey key);
+  void renew_pinhole(PinholeKey key, Pinhole& pinhole, std::chrono::seconds span);
+  void watch_pinhole(PinholeKey key, Pinhole& pinhole);
+  void adopt_pinhole(PinholeKey key, Pinhole& pinhole, const FlowKey& heir, Flow& flow);
+
+  // names.cpp: login hosts and redirects
+  void allow_server(const FlowKey& key, Flow& flow, const oscar::Target& target, Bytes cookie, bool service);
+  void grant(const IpAddress& client, const Endpoint& server, std::optional<Uin> uin,
+             const std::string& name);
+  [[nodiscard]] Reason judge_target(const IpAddress& address, bool private_allowed) const;
+  [[nodiscard]] bool is_inside(const IpAddress& address) const;
+  [[nodiscard]] bool private_outside() const;
+  void start_names();
+  void ask_due();
+  void on_answer(const NameAnswered& answered);
+  void on_name_failed(const NameFailed& failed);
+  void add_login(const Endpoint& server, const std::string& host, std::chrono::seconds span);
+  void release_waiting(const std::string& name, Reason reason);
+
+  // peer.cpp: peers' flows
+  void on_peer(const SegmentSeen& seen);
+  void judge_inbound(const FlowKey& key, PeerFlow& flow, const SegmentSeen& seen);
+  void judge_outbound(const FlowKey& key, PeerFlow& flow, const SegmentSeen& seen);
+  [[nodiscard]] Reason judge_cookie(const FlowKey& owner, const Pinhole& pinhole,
+                                    const peer::Handshake& handshake) const;
+  void refuse_peer(const FlowKey& key, const SegmentSeen& seen, What what, Reason reason,
+                   const peer::Handshake* handshake);
+  void reset_peer(const FlowKey& key, PeerFlow& flow, const SegmentSeen& seen);
+  void remember_refused(const FlowKey& key, PeerFlow& flow);
+  void forget_refused(bool one_at_least);
+  void open_return(const FlowKey& key, const peer::Handshake& handshake);
+
+  // engine.cpp
+  void on_timer(const Timer& timer);
+  void arm(TimePoint when, Timer::Kind kind, decltype(Timer::key) key) {
+    timers_.push({when, kind, std::move(key)});
+  }
+  void verdict(const SegmentSeen& seen, Verdict::Kind kind) {
+    actions_.push_back(Verdict{seen.lane, seen.packet, kind});
+  }
+  void change(nft::Change::Kind kind, const nft::Element& element, std::chrono::seconds timeout = {}) {
+    actions_.push_back(ChangeElement{{kind, element, timeout}});
+  }
+  void report(Report report);
+  [[nodiscard]] ClientState& client(const IpAddress& address) { return clients_[address]; }
+
+  config::Config config_;
+  Surroundings surroundings_;
+  dns::Schedule schedule_;
+  std::map<dns::DomainName, std::vector<Port>> login_names_;
+  bool started_ = false;
+  TimePoint now_{};
+  std::vector<Action> actions_;
+  bool hold_ = false;  // the segment at hand waits for a name
+  std::string hold_name_;
+
+  std::unordered_map<FlowKey, std::unique_ptr<Flow>, FlowKeyHash> flows_;
+  std::map<PinholeKey, Pinhole> pinholes_;
+  std::map<Port, PinholeKey> forwards_;  // masquerade: who has the outside port
+  std::map<ReturnKey, Return> returns_;
+  std::unordered_map<FlowKey, PeerFlow, FlowKeyHash> peers_;
+  std::deque<std::pair<TimePoint, FlowKey>> refused_peers_;  // of peers_, oldest first
+  std::unordered_map<std::uint64_t, CookieMeaning> cookies_;
+  std::unordered_map<Endpoint, LoginAddress, EndpointHash> logins_;
+  std::map<ServerKey, ServerGrant> servers_;
+  std::unordered_map<IpAddress, ClientState> clients_;
+  std::map<std::string, Waiting> waiting_;
+  std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
+  std::map<dns::Query, std::string> last_failure_;  // so that a lookup's failure is reported once per change
+  std::array<std::uint64_t, kWhatCount> happened_{};
+  std::array<std::uint64_t, kReasonCount> refused_{};
+};
+
+}  // namespace icqgate::engine

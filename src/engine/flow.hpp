@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/strong.hpp"
+#include "engine/event.hpp"
+#include "oscar/flap.hpp"
+#include "oscar/session.hpp"
+#include "tcp/stream.hpp"
+
+namespace icqgate::engine {
+
+// What the server told a client of somebody: the cookie that peer has to show (protocol.md 4.5, 4.7).
+struct Buddy {
+  Uin uin;
+  std::uint32_t cookie;
+};
+
+// A control flow: one TCP connection from a LAN client to an OSCAR server, followed from its SYN on.
+struct Flow {
+  enum class Role : std::uint8_t {
+    Unknown,  // the client has not said hello
+    Login,    // asks to be let in: may teach a redirect
+    Session,  // BOS: may teach announcements, service redirects, buddies
+    Service,  // chat, icons, ...: teaches nothing
+  };
+
+  explicit Flow(std::uint32_t isn) : to_server{isn} {}
+
+  tcp::Stream to_server;
+  std::optional<tcp::Stream> to_client;  // from the SYN-ACK on
+  oscar::FlapReader client_frames;
+  oscar::FlapReader server_frames;
+  Role role = Role::Unknown;
+  bool blind = false;  // teaches nothing any more, but its end still counts
+  bool server_hello = false;
+  bool credentials = false;  // a login was asked for: a reply may come
+  bool server_spoke =
+      false;  // the server went on after the client's hello: it accepted the cookie (security.md S5)
+  bool online = false;  // counted as a session
+  bool moving = false;  // a migration notice came (protocol.md 1.8)
+  enum class Counted : std::uint8_t {
+    No,
+    Login,
+    Grant
+  } counted = Counted::No;  // where it is counted as live
+  std::optional<Uin> uin;
+  std::optional<Ipv4> external;                // as the server sees the client
+  std::optional<std::uint32_t> cookie;         // announced by the client itself
+  std::uint64_t login_cookie = 0;              // hash of the one it began with; 0: none known
+  std::optional<Port> port;                    // the pinhole that this flow owns
+  std::optional<oscar::DirectInfo> announced;  // came before the UIN was known
+  std::uint64_t announced_end = 0;
+  std::vector<Buddy> buddies;    // by UIN
+  std::uint16_t told_peers = 0;  // elements in `peers` by this flow
+  TimePoint since{};
+  TimePoint heard{};
+  TimePoint check{};  // when its one timer is due: others of the same key are stale
+};
+
+}  // namespace icqgate::engine
