@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Holds what the subcommands print against files kept beside this one.
+
+usage: run.py PROGRAM                  compare; a diff for each file that differs
+       run.py PROGRAM --regenerate     write the files anew; look at `git diff` before you believe them
+
+trace/      what `trace` says of each capture, as text and as JSON; the same in every capture format
+emit/       rulesets with options; ../../rules/: with none. As root each passes `nft --check` in a namespace of its own
+status/     what `status` makes of one answer of the service
+"""
+
+import argparse
+import difflib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import capture_variants as variants
+
+HERE = Path(__file__).resolve().parent
+RULES = HERE.parent.parent / "rules"
+LOGIN = ["--login-host", "10.77.2.5"]
+CLIENT = ["--client", "10.77.1.0/24"]
+CAPTURES = ["licq-dc-wan2lan", "climm-dc-lan2wan", "purple-ports"]
+PROFILES = ["dynamic", "direct", "range", "outbound"]
+EMITTED = {  # file -> arguments
+    "range-clients.nft": ["--profile", "range", "--port-range", "24000-24009", "--client", "192.168.1.0/24", "--client",
+                          "192.168.7.9", "--login-host", "192.0.2.5", "--login-host", "[2001:db8::5]:5191"],
+    "outbound-table.nft": ["--profile", "outbound", "--table", "icq", "--priority", "10", "--mark-mask", "0x30",
+                           "--lan", "lan0,lan1", "--wan", "ppp*", "--login-host", "login.example.net,192.0.2.9:443"],
+    "direct-clients.nft": ["--profile", "direct", "--client", "10.1.2.0/24", "--login-host", "192.0.2.5"],
+    "dynamic-masquerade.nft": ["--profile", "dynamic", "--masquerade", "--port-range", "24000", "--peer-check", "off"],
+}
+STATUS = {
+    "version": "0.1.0", "table": "icqgate", "uptime": 3725, "queue_form": "native",
+    "addresses": [
+        {"host": "login.icq.com", "address": "203.0.113.5", "port": 5190, "source": "answer", "expires_in": 680,
+         "flows": 1},
+        {"host": "2001:db8::5", "address": "2001:db8::5", "port": 443, "source": "static", "expires_in": 90000,
+         "flows": 0}],
+    "names": [{"name": "login.icq.com", "type": "A", "last_error": "", "next_ask_in": 80},
+              {"name": "login.icq.com", "type": "AAAA", "last_error": "SERVFAIL\n\x1b[31m", "next_ask_in": 0}],
+    "sessions": [{"client": "192.168.1.20", "uin": 100003, "server": "203.0.113.9:5190", "state": "online",
+                  "since": 59},
+                 {"client": "192.168.1.21", "uin": None, "server": "203.0.113.5:5190", "state": "login", "since": 0}],
+    "pinholes": [{"client": "192.168.1.20", "port": 20007, "uin": 100003, "kind": "direct", "state": "open",
+                  "expires_in": 120, "peers": 2}],
+    "returns": [],
+    "counters": {"peers_verified": 2, "peers_refused": 0, "refused": {"not-icq": 3}, "kernel": {"no_pinhole": 4}},
+    "queues": [{"number": 5190, "lane": "control", "received": 1234, "lost": 0, "waiting": 0, "dropped": 0}],
+}
+
+
+class Golden:
+    def __init__(self, program, regenerate, folder):
+        self.program, self.regenerate, self.folder = program, regenerate, folder
+        self.failures, self.checks = 0, 0
+
+    def run(self, *arguments, stdin=None):
+        """-> (exit status, standard output, standard error)"""
+        done = subprocess.run([self.program, *arguments], capture_output=True, timeout=60, input=stdin, check=False)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def expect(self, what, holds, details=""):
+        self.checks += 1
+        if not holds:
+            self.failures += 1
+            print(f"FAIL {what}" + (f"\n{details}" if details else ""))
+
+    def same(self, what, wanted, got):
+        diff = difflib.unified_diff(wanted.splitlines(), got.splitlines(), "expected", "printed", lineterm="", n=1)
+        self.expect(what, wanted == got, "\n".join(diff))
+
+    def file(self, path, text):
+        if self.regenerate:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        elif not path.exists():
+            self.expect(f"{path.name}: there is no such file; run with --regenerate", False)
+        else:
+            self.same(f"{path.parent.name}/{path.name}", path.read_text(), text)
+
+    def write(self, name, data):
+        path = self.folder / name
+        path.write_bytes(data)
+        return str(path)
+
+    def exits(self, wanted, *arguments, says=""):
+        """The exit status, the words on standard error, and that nothing is on standard output."""
+        status, out, errors = self.run(*arguments)
+        self.expect(f"{' '.join(arguments)}: exit status {status}, wanted {wanted}", status == wanted, errors)
+        self.expect(f"{' '.join(arguments)}: prints although it fails", out == "", out)
+        self.expect(f"{' '.join(arguments)}: does not say '{says}'", says in errors, errors)
+
+
+def trace_of_captures(golden):
+    for name in CAPTURES:
+        capture = HERE / "captures" / f"{name}.pcap"
+        text = golden.run("trace", str(capture), *CLIENT, *LOGIN)
+        lines = golden.run("trace", str(capture), *CLIENT, *LOGIN, "--json")
+        golden.expect(f"trace {name}: exit status", text[0] == 0 and lines[0] == 0, text[2])
+        golden.file(HERE / "trace" / f"{name}.txt", text[1])
+        golden.file(HERE / "trace" / f"{name}.summary.txt", text[2])
+        golden.file(HERE / "trace" / f"{name}.jsonl", lines[1])
+        guessed = golden.run("trace", str(capture), *LOGIN, "--json")
+        golden.same(f"trace {name} without --client", lines[1], guessed[1])
+        golden.expect(f"trace {name} without --client: no hint", "--client" in guessed[2])
+        for form, data in variants.every_form(variants.read(capture)).items():
+            golden.same(f"trace {name} as {form}", lines[1],
+                        golden.run("trace", golden.write(f"{form}.pcap", data), *CLIENT, *LOGIN, "--json")[1])
+        golden.same(f"trace {name} from a pipe", lines[1],
+                    golden.run("trace", "-", *CLIENT, *LOGIN, "--json", stdin=capture.read_bytes())[1])
+
+
+def events(lines, without=("time",)):
+    return [{key: value for key, value in json.loads(line).items() if key not in without}
+            for line in lines.splitlines()]
+
+
+def trace_of_changes(golden):
+    """One capture changed in ways that must or must not change what is said of it."""
+    packets = variants.read(HERE / "captures" / f"{CAPTURES[0]}.pcap")
+    trace = lambda data, *more: golden.run("trace", golden.write("changed.pcap", data), *CLIENT, "--json", *more)
+    plain = events(trace(variants.pcap(packets), *LOGIN)[1])
+    words = lambda run: [event["event"] for event in events(run[1])]
+
+    name = "login.example.net"
+    answer = (packets[-1][0], packets[-1][1], variants.dns_answer(name, "10.77.2.5", 60))
+    by_name = [{**event, "text": name} if event["event"] == "address-added" else event for event in plain]
+    for place, captured in (("first", [packets[0][:2] + answer[2:], *packets]), ("last", [*packets, answer])):
+        got = events(trace(variants.pcap(captured), "--login-host", name)[1])
+        golden.expect(f"trace: a DNS answer that comes {place}", got == by_name, f"{got}")
+    nameless = trace(variants.pcap(packets), "--login-host", name)
+    golden.expect("trace: no DNS answer", nameless[0] == 0 and "no DNS answer for login.example.net" in nameless[2]
+                  and not any(event["event"] == "session-opened" for event in events(nameless[1])), nameless[2])
+
+    jumped = [(s - 3600, u, f) if number % 50 == 49 else (s, u, f) for number, (s, u, f) in enumerate(packets)]
+    golden.expect("trace: time that goes back", events(trace(variants.pcap(jumped), *LOGIN)[1]) == plain)
+
+    # The peer's first segment in two parts, the second before the first: it comes again a second later.
+    first = next(number for number, (_, _, frame) in enumerate(packets)
+                 if (tcp := variants.tcp_of(frame)) and tcp[1] == 41000 and tcp[3])
+    seconds, micros, frame = packets[first]
+    head, tail = variants.split(frame, 2)
+    for order, parts in (("in order", (head, tail)), ("out of order", (tail, head))):
+        parted = [*packets[:first], *((seconds, micros, part) for part in parts), *packets[first + 1:]]
+        golden.expect(f"trace: the peer's length and body apart, {order}",
+                      events(trace(variants.pcap(parted), *LOGIN)[1]) == plain)
+
+    # The peer comes before the server has acknowledged the announcement: not let in yet, and let in when it tries again.
+    announced = next(json.loads(line)["time"] for line in trace(variants.pcap(packets), *LOGIN)[1].splitlines()
+                     if '"pinhole-probation"' in line)
+    place = next(number for number, (s, u, _) in enumerate(packets) if round((s + u / 1e6) - announced, 6) == 0)
+    early = [number for number in range(first + 1)
+             if (tcp := variants.tcp_of(packets[number][2])) and 41000 in tcp[:2]]
+    moved = [*packets[:place + 1], *(packets[place][:2] + packets[number][2:] for number in early),
+             *(packet for number, packet in enumerate(packets[place + 1:], place + 1) if number not in early)]
+    lines = trace(variants.pcap(moved), *LOGIN)[1].splitlines()
+    verified = [json.loads(line) for line in lines if '"peer-verified"' in line]
+    golden.expect("trace: a peer in probation tries again", len(verified) == 1 and len(early) == 4
+                  and 0.9 < verified[0]["time"] - announced < 1.1, "\n".join(lines))
+
+    # From the middle on nothing is learned; without the handshake of the peer nobody is let in.
+    middle = trace(variants.pcap(packets[100:]), *LOGIN)
+    golden.expect("trace: from the middle on", not {"session-opened", "pinhole-probation", "pinhole-opened",
+                                                    "peer-verified"} & set(words(middle)), middle[1])
+    golden.expect("trace: from the middle on: no word of it", "whose beginning is not in the capture" in middle[2])
+    denied = trace(variants.pcap(packets), *LOGIN, "--port-range", "20000-20099")
+    golden.expect("trace: a port outside the range", "announce-refused" in words(denied)
+                  and "pinhole-opened" not in words(denied), denied[1])
+    config = golden.write("range.conf", b"port-range = 20000-20099\n")
+    golden.same("trace: a port-range from the file", denied[1],
+                trace(variants.pcap(packets), *LOGIN, "--config", config)[1])
+    foreign = trace(variants.pcap(packets), *LOGIN, "--client", "10.77.9.0/24")
+    golden.expect("trace: other clients", "session-opened" in words(foreign))  # --client adds to CLIENT
+    secrets = (b"AIM", b"password")
+    whole = trace(variants.pcap(packets), *LOGIN)[1].encode()
+    golden.expect("trace: no secret in what it says", not any(secret in whole for secret in secrets))
+
+    for end in (23, 24, 30, 41, 20000):
+        cut = golden.run("trace", golden.write("cut.pcap", variants.pcap(packets)[:end]), *CLIENT, *LOGIN)
+        wanted = 0 if end == 24 else 1
+        golden.expect(f"trace: cut at {end}: exit status {cut[0]}", cut[0] == wanted and cut[2], cut[2])
+    golden.expect("trace: cut short: what is there comes first", "pinhole-opened" in cut[1] and "ended early" in cut[2])
+    relative = golden.run("trace", golden.write("whole.pcap", variants.pcap(packets)), *CLIENT, *LOGIN, "--relative")[1]
+    golden.expect("trace --relative", relative.lstrip().startswith("+0.000000") and "UTC" not in relative, relative)
+
+
+def rulesets(golden):
+    nft = os.geteuid() == 0 and shutil.which("nft") and shutil.which("unshare")
+    texts = {}
+    for profile in PROFILES:
+        texts[RULES / f"{profile}.nft"] = ["--profile", profile]
+    for name, arguments in EMITTED.items():
+        texts[HERE / "emit" / name] = arguments
+    for path, arguments in texts.items():
+        status, text, errors = golden.run("emit", *arguments)
+        golden.expect(f"emit {path.name}: exit status {status}", status == 0, errors)
+        golden.file(path, text)
+        golden.same(f"emit {path.name} again", text, golden.run("emit", *arguments)[1])
+        output = golden.folder / "output.nft"
+        silent = golden.run("emit", *arguments, "--output", str(output))
+        golden.same(f"emit {path.name} --output", text, output.read_text())
+        golden.expect(f"emit {path.name} --output prints", silent[1] == "")
+        if not nft:
+            continue
+        checked = subprocess.run(["unshare", "-n", "nft", "--check", "-f", "-"], input=text.encode(),
+                                 capture_output=True, check=False)
+        golden.expect(f"nft --check {path.name}", checked.returncode == 0, checked.stderr.decode())
+        table = text.split("\ntable inet ", 1)[1].split()[0]
+        script = f"nft -f {output} && nft -f {output} && nft delete table inet {table} && test -z \"$(nft list ruleset)\""
+        loaded = subprocess.run(["unshare", "-n", "sh", "-c", script], capture_output=True, check=False)
+        golden.expect(f"{path.name}: loads twice and goes away", loaded.returncode == 0, loaded.stderr.decode())
+    if not nft:
+        print("not root or no nft: the rulesets were not shown to the kernel")
+    wide = golden.run("emit", "range", "--port-range", "2000-2999")
+    golden.expect("emit range: 1,000 ports need no --wide", wide[0] == 0)
+    wide = golden.run("emit", "range", "--port-range", "2000-3000", "--wide")
+    golden.expect("emit range --wide", wide[0] == 0 and "1,001 ports" in wide[2], wide[2])
+    direct = golden.run("emit", "direct", "--client", "10.1.2.0/24")
+    golden.expect("emit direct warns", "64,512 ports" in direct[2] and "256 clients" in direct[2], direct[2])
+
+
+def resolved_names(golden):
+    """`emit --resolve` with a DNS server of our own, which knows one name and answers in any order."""
+    name, known = "login.example.net", ["203.0.113.9", "127.0.0.1", "203.0.113.5"]
+
+    def answer(query):
+        end = query.index(b"\0", 12)
+        labels, at = [], 12
+        while query[at]:
+            labels.append(query[at + 1:at + 1 + query[at]].decode())
+            at += 1 + query[at]
+        good = ".".join(labels) == name
+        records = b"".join(b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(address) for address in known
+                           ) if good and query[end + 1:end + 3] == b"\0\1" else b""
+        counts = b"\0\1" + (len(records) // 16).to_bytes(2, "big") + bytes(4)
+        return query[:2] + (b"\x81\x80" if good else b"\x81\x83") + counts + query[12:end + 5] + records
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        resolver = ["--resolver", f"127.0.0.1:{server.getsockname()[1]}"]
+
+        def serve():
+            while True:
+                query, client = server.recvfrom(512)
+                if not query:
+                    return
+                server.sendto(answer(query), client)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        arguments = ["emit", "outbound", "--resolve", *resolver, "--login-host", "192.0.2.7:443", "--login-host"]
+        status, text, errors = golden.run(*arguments, name)
+        golden.exits(1, *arguments, f"{name},nobody.example.net", says="nobody.example.net did not resolve: A: no such name")
+        server.sendto(b"", server.getsockname())
+        thread.join(10)
+    golden.expect("emit --resolve: exit status", status == 0, errors)
+    golden.expect("emit --resolve: no time", re.search(r"^# resolved    \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$", text, re.M), text)
+    golden.file(HERE / "emit" / "outbound-resolved.nft", re.sub(r"^# resolved.*\n", "", text, flags=re.M))
+
+
+def wrong_ways(golden):
+    golden.exits(2, "emit", says="no --profile")
+    golden.exits(2, "emit", "--profile", "masquerade", says="'masquerade' is no profile")
+    golden.exits(2, "emit", "--profile", "range", "--port-range", "2000-3000", says="--wide")
+    golden.exits(2, "emit", "--profile", "range", "--port-range", "3000-2000", says="--port-range")
+    golden.exits(2, "emit", "--profile", "dynamic", "--resolve", says="--resolve")
+    golden.exits(1, "emit", "--profile", "range", "--config", "/nonexistent", says="/nonexistent: No such file")
+    golden.exits(1, "emit", "--profile", "outbound", "--resolve", "--resolver", "127.0.0.1:9", says="login.icq.com")
+    golden.exits(2, "trace", says="no capture file")
+    golden.exits(2, "trace", "a", "b", says="more than one")
+    golden.exits(2, "trace", "a", "--jsn", says="'--jsn'")
+    golden.exits(1, "trace", "/nonexistent", says="/nonexistent: No such file")
+    golden.exits(1, "trace", golden.write("garbage", b"\x17" * 5000), says="not a capture file")
+    golden.exits(1, "trace", golden.write("empty", b""), says="not a capture file")
+    golden.exits(1, "trace", golden.write("wifi", variants.pcap([], 105)), says="link type IEEE802_11")
+    golden.exits(1, "check", "--config", "/nonexistent", says="/nonexistent: No such file")
+    golden.exits(2, "check", "--bogus", says="'--bogus'")
+    bad = golden.write("bad.conf", b"port-range = 5\nprot-range = 1\n")
+    golden.exits(1, "check", "--config", bad, says="bad.conf:1:14: port-range")
+    golden.exits(1, "check", "--config", bad, says="bad.conf:2:1: unknown key 'prot-range'")
+    golden.exits(1, "check", "--port-range", "5", says="--port-range")
+    golden.exits(2, "status", "--bogus", says="'--bogus'")
+    golden.exits(1, "status", "--socket", str(golden.folder / "nobody"), says="is it running?")
+    for command in ("emit", "trace", "check", "status"):
+        status, out, errors = golden.run(command, "--help")
+        golden.expect(f"{command} --help", status == 0 and out.startswith(f"usage: icqgate {command}") and not errors
+                      and "--login-host" in out and "examples:" in out, out + errors)
+
+
+def checked_configuration(golden):
+    """As root `check` asks the kernel too: in a namespace of its own."""
+    alone = ["unshare", "-n"] if os.geteuid() == 0 and shutil.which("unshare") else []
+    good = golden.write("good.conf", b"# ours\nport-range = 24000-24009\nclient = 192.168.1.0/24\n")
+    done = subprocess.run([*alone, golden.program, "check", "--config", good], capture_output=True, check=False)
+    golden.expect("check of a good file", done.returncode == 0 and done.stdout.decode() == f"{good}: ok\n",
+                  f"{done.stdout.decode()}{done.stderr.decode()}")
+
+
+def status_of_service(golden):
+    path = str(golden.folder / "socket")
+    asked, answers = [], [STATUS, STATUS, {}, "no object"]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve():
+            for answer in answers:
+                connection, _ = listener.accept()
+                with connection:
+                    asked.append(connection.recv(100))
+                    connection.sendall(json.dumps(answer).encode() + b"\n")
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        table = golden.run("status", "--socket", path)
+        whole = golden.run("status", "--json", "--socket", path)
+        empty = golden.run("status", "--socket", path)
+        golden.exits(1, "status", "--socket", path, says="is not this program's service")
+        server.join(10)
+    golden.expect("status: exit status", table[0] == 0 and whole[0] == 0, table[2] + whole[2])
+    golden.file(HERE / "status" / "table.txt", table[1])
+    golden.same("status --json", json.dumps(STATUS, indent=2), json.dumps(json.loads(whole[1]), indent=2))
+    golden.expect("status --json is indented", whole[1].startswith('{\n  "version"'))
+    golden.expect("status of nothing", empty[0] == 0 and empty[1].count("  none\n") == 7, empty[1])
+    golden.expect("status asks in one line", set(asked) == {b"status\n"}, f"{asked}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program", type=Path)
+    parser.add_argument("--regenerate", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        golden = Golden(str(arguments.program.resolve()), arguments.regenerate, Path(folder))
+        for part in (trace_of_captures, trace_of_changes, rulesets, resolved_names, wrong_ways,
+                     checked_configuration, status_of_service):
+            part(golden)
+    print(f"{golden.checks} checks, {golden.failures} failed")
+    return 1 if golden.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
