@@ -93,16 +93,11 @@ std::string header(const ProfileWords& profile, const config::Config& config, co
       "#\n# test    nft --check -f FILE\n# load    nft -f FILE    (again as well: it replaces the table)\n"
       "# remove  nft delete table inet {}\n#\n",
       config.table);
+  out += fmt::format(
+      "# What it allows has the mark: a table of yours that drops by default has to pass it, with\n"
+      "#   meta mark & {:#010x} != 0 accept\n",
+      nft::marks_of(config.mark_mask).mask);
   if (profile.profile) {
-    out +=
-        "# What it allows has the mark: a table of yours that drops by default has to pass it, with\n"
-        "#   meta mark & {mask} == {value} accept\n";
-    const nft::Marks marks = nft::marks_of(config.mark_mask);
-    const auto fill = [&out](std::string_view place, std::uint32_t value) {
-      out.replace(out.find(place), place.size(), fmt::format("{:#010x}", value));
-    };
-    fill("{mask}", marks.mask);
-    fill("{value}", marks.verified);
     const bool names =
         std::any_of(config.login_hosts.begin(), config.login_hosts.end(),
                     [](const auto& host) { return std::holds_alternative<dns::DomainName>(host.host); });

@@ -165,24 +165,27 @@ void queue_chains(std::string& out, const RulesetOptions& options, const Words& 
   if (options.check_peers) {
     peer.rule("drop");
   } else {
-    peer.rule(fmt::format("{} {} accept", w.ct_set(w.marks.verified), w.allow()));
+    peer.rule(fmt::format("{} goto pass", w.ct_set(w.marks.verified)));
   }
 }
 
 void forward_chains(std::string& out, const RulesetOptions& options, const Words& w) {
   const Marks& m = w.marks;
+  Chain{out, "pass", "what icqgate allows has its mark: other tables of this host test for it"}.rule(
+      fmt::format("{} accept", w.allow()));
+
   Chain{out, "control", "a flow that is inspected in passing, both directions"}.rule(
       fmt::format("{} goto {}", w.allow(), kControlChain));
 
   Chain{out, "checked", "a flow that must prove itself: handshakes of TCP pass, payload is inspected"}
-      .rule(fmt::format("ip hdrlength . tcp doff . ip length @bare4 {} accept", w.allow()))
+      .rule("ip hdrlength . tcp doff . ip length @bare4 goto pass")
       .rule(fmt::format("goto {}", kPeerChain));
 
   Chain{out, "to_server", "from its first segment on a flow to a server is watched; older ones only pass"}
       .rule(fmt::format("ct state new {} {} goto control", kOpening, w.ct_set(m.watched)))
-      .rule(fmt::format("{} accept", w.allow()));
+      .rule("goto pass");
 
-  Chain{out, "pending", ""}.rule(fmt::format("{} {} accept", w.ct_set(m.pending), w.allow()));
+  Chain{out, "pending", ""}.rule(fmt::format("{} goto pass", w.ct_set(m.pending)));
 
   Chain{out, "to_peer", "a client with a session opens a connection to somebody's listening port"}
       .rule("ip saddr . ip daddr . tcp dport @peers goto pending")
@@ -211,7 +214,7 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
   Chain{out, "admit", "a SYN to an open port; with payload (Fast Open) it is none of ours"}
       .rule("ip hdrlength . tcp doff . ip length != @bare4 drop")
       .rule("update @admitted { ip saddr . tcp sport . ip daddr . tcp dport }")
-      .rule(fmt::format("{} accept", w.allow()));
+      .rule("goto pass");
 
   {
     Chain chain{out, "to_listener", "into the port range: only by a pinhole, and only what proves itself"};
@@ -220,7 +223,7 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
     chain.rule(fmt::format("ct state new {} ip daddr . tcp dport @pinholes goto admit", kOpening))
         .rule(fmt::format("ct state new {} ip saddr . ip daddr . tcp dport @returns goto admit", kOpening))
         .rule("ct state new tcp flags & syn == syn counter name no_pinhole drop")
-        .rule(fmt::format("ip hdrlength . tcp doff . ip length @bare4 {} accept", w.allow()))
+        .rule("ip hdrlength . tcp doff . ip length @bare4 goto pass")
         .rule(fmt::format("ip saddr . tcp sport . ip daddr . tcp dport @admitted goto {}", kPeerChain))
         .rule("counter name late reject with tcp reset");
   }
@@ -231,13 +234,10 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
       .rule(fmt::format("ct direction original {}tcp dport {} meta nfproto ipv4 goto to_listener",
                         w.client("daddr"), w.ports))
       .note("answers on flows to servers that are older than this table")
-      .rule(fmt::format("ct direction reply {}ip saddr . tcp sport @login4 {} accept", w.client("daddr"),
-                        w.allow()))
-      .rule(fmt::format("ct direction reply {}ip6 saddr . tcp sport @login6 {} accept", w.client6("daddr"),
-                        w.allow()))
-      .rule(fmt::format("ct direction reply ip daddr . ip saddr . tcp sport @servers4 {} accept", w.allow()))
-      .rule(
-          fmt::format("ct direction reply ip6 daddr . ip6 saddr . tcp sport @servers6 {} accept", w.allow()));
+      .rule(fmt::format("ct direction reply {}ip saddr . tcp sport @login4 goto pass", w.client("daddr")))
+      .rule(fmt::format("ct direction reply {}ip6 saddr . tcp sport @login6 goto pass", w.client6("daddr")))
+      .rule("ct direction reply ip daddr . ip saddr . tcp sport @servers4 goto pass")
+      .rule("ct direction reply ip6 daddr . ip6 saddr . tcp sport @servers6 goto pass");
 
   Chain{out, "forward", ""}
       .hook(fmt::format("filter hook forward priority {}", options.priority))
@@ -259,6 +259,32 @@ void nat_chains(std::string& out, const Words& w) {
           w.lan, w.wan, w.marks.mask));
 }
 
+// The table's end, without the empty line behind its last chain.
+std::string closed(std::string table) {
+  if (table.ends_with("\n\n")) table.pop_back();
+  return table + "}\n";
+}
+
+// Everything of the table but its head.
+std::string dynamic_body(const RulesetOptions& options) {
+  const Words w{options};
+  std::string out;
+  dynamic_sets(out, options, w);
+  queue_chains(out, options, w);
+  forward_chains(out, options, w);
+  Chain{out, "after", "what the verdict of an inspected packet said of its flow"}
+      .hook("filter hook postrouting priority filter")
+      .rule(fmt::format("meta l4proto tcp {} {}", w.packet_is(w.marks.watched), w.ct_set(w.marks.verified)))
+      .rule(fmt::format("meta l4proto tcp {} {}", w.packet_is(w.marks.pending), w.ct_set(0)))
+      .note("The other tables let this one out by themselves: it is watched for the port it names, and never")
+      .note("refused for what it is not.")
+      .rule(fmt::format("{} ct state new {} ip saddr . tcp sport . ip daddr . tcp dport @first_syn delete "
+                        "@first_syn {{ ip saddr . tcp sport . ip daddr . tcp dport }} {}",
+                        w.packet_is(0), kOpening, w.ct_set(w.marks.watched)));
+  if (options.masquerade) nat_chains(out, w);
+  return out;
+}
+
 }  // namespace
 
 Marks marks_of(std::uint32_t mask) noexcept {
@@ -269,46 +295,16 @@ Marks marks_of(std::uint32_t mask) noexcept {
 }
 
 std::string dynamic_ruleset(const RulesetOptions& options, Loading loading) {
-  const Words w{options};
   std::string out =
       fmt::format("table inet {} {{\n\tcomment \"icqgate {}\"\n", options.table, fingerprint(options));
   if (loading == Loading::Dormant) out += "\tflags dormant\n";
-  out += '\n';
-  dynamic_sets(out, options, w);
-  queue_chains(out, options, w);
-  forward_chains(out, options, w);
-  Chain{out, "after", "what the verdict of an inspected packet said of its flow"}
-      .hook("filter hook postrouting priority filter")
-      .rule(fmt::format("meta l4proto tcp {} {}", w.packet_is(w.marks.watched), w.ct_set(w.marks.verified)))
-      .rule(fmt::format("meta l4proto tcp {} {}", w.packet_is(w.marks.pending), w.ct_set(0)))
-      .note(
-          "The other tables let this one out by themselves: it is watched for the port it names, and never "
-          "refused")
-      .note("for what it is not.")
-      .rule(fmt::format(
-          "{} ct state new {} ip saddr . tcp sport . ip daddr . tcp dport @first_syn delete @first_syn "
-          "{{ ip saddr . tcp sport . ip daddr . tcp dport }} {}",
-          w.packet_is(0), kOpening, w.ct_set(w.marks.watched)));
-  if (options.masquerade) nat_chains(out, w);
-  out += "}\n";
-  return out;
+  return closed(out + '\n' + dynamic_body(options));
 }
 
 std::string fingerprint(const RulesetOptions& options) {
-  // FNV-1a over what the text is made of; the text itself would hold the result.
-  std::uint64_t hash = 14695981039346656037u;
-  const auto mix = [&hash](std::string_view text) {
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-    hash = (hash ^ 0xff) * 1099511628211u;
-  };
-  const Words w{options};
-  std::string text;
-  dynamic_sets(text, options, w);
-  queue_chains(text, options, w);
-  forward_chains(text, options, w);
-  if (options.masquerade) nat_chains(text, w);
-  mix(text);
-  mix(options.table);
+  std::uint64_t hash = 14695981039346656037u;  // FNV-1a
+  for (const char c : options.table + '\n' + dynamic_body(options))
+    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
   return fmt::format("{:016x}", hash);
 }
 
@@ -333,21 +329,22 @@ std::string static_ruleset(Profile profile, const RulesetOptions& options,
   login_set("login6", "ipv6_addr", false);
   client_sets(out, w);
 
-  const std::string pass = fmt::format("{} {} accept", w.ct_set(w.marks.verified), w.allow());
+  Chain{out, "pass", "what is allowed has the mark, and its flow as well"}.rule(
+      fmt::format("{} {} accept", w.ct_set(w.marks.verified), w.allow()));
   {
     Chain chain{out, "from_lan", "new connections of the clients"};
     chain.note("the login servers")
-        .rule(fmt::format("{}ip daddr . tcp dport @login4 {}", w.client("saddr"), pass))
-        .rule(fmt::format("{}ip6 daddr . tcp dport @login6 {}", w.client6("saddr"), pass))
+        .rule(fmt::format("{}ip daddr . tcp dport @login4 goto pass", w.client("saddr")))
+        .rule(fmt::format("{}ip6 daddr . tcp dport @login6 goto pass", w.client6("saddr")))
         .note(profile == Profile::Range ? "peers, who listen in the same range"
                                         : "peers, who listen anywhere above the well-known ports")
-        .rule(fmt::format("meta nfproto ipv4 {}tcp dport {} {}", w.client("saddr"),
-                          profile == Profile::Range ? w.ports : "1024-65535", pass));
+        .rule(fmt::format("meta nfproto ipv4 {}tcp dport {} goto pass", w.client("saddr"),
+                          profile == Profile::Range ? w.ports : "1024-65535"));
   }
   if (profile != Profile::Outbound)
     Chain{out, "to_lan", "new connections of peers to the clients' listening ports"}.rule(
-        fmt::format("meta nfproto ipv4 {}tcp dport {} {}", w.client("daddr"),
-                    profile == Profile::Range ? w.ports : "1024-65535", pass));
+        fmt::format("meta nfproto ipv4 {}tcp dport {} goto pass", w.client("daddr"),
+                    profile == Profile::Range ? w.ports : "1024-65535"));
   {
     Chain forward{out, "forward", ""};
     forward.hook(fmt::format("filter hook forward priority {}", options.priority))
@@ -357,8 +354,7 @@ std::string static_ruleset(Profile profile, const RulesetOptions& options,
     if (profile != Profile::Outbound)
       forward.rule(fmt::format("ct state new {} iifname {} oifname {} goto to_lan", kOpening, w.wan, w.lan));
   }
-  out += "}\n";
-  return out;
+  return closed(std::move(out));
 }
 
 }  // namespace icqgate::nft

@@ -155,7 +155,7 @@ def trace_of_changes(golden):
         golden.expect(f"trace: the peer's length and body apart, {order}",
                       events(trace(variants.pcap(parted), *LOGIN)[1]) == plain)
 
-    # The peer comes before the server has acknowledged the announcement: not let in yet, and let in when it tries again.
+    # The peer comes before the server has acknowledged the announcement: not yet let in, but when it tries again.
     announced = next(json.loads(line)["time"] for line in trace(variants.pcap(packets), *LOGIN)[1].splitlines()
                      if '"pinhole-probation"' in line)
     place = next(number for number, (s, u, _) in enumerate(packets) if round((s + u / 1e6) - announced, 6) == 0)
@@ -216,7 +216,8 @@ def rulesets(golden):
                                  capture_output=True, check=False)
         golden.expect(f"nft --check {path.name}", checked.returncode == 0, checked.stderr.decode())
         table = text.split("\ntable inet ", 1)[1].split()[0]
-        script = f"nft -f {output} && nft -f {output} && nft delete table inet {table} && test -z \"$(nft list ruleset)\""
+        script = (f"nft -f {output} && nft -f {output} && nft delete table inet {table} &&"
+                  " test -z \"$(nft list ruleset)\"")
         loaded = subprocess.run(["unshare", "-n", "sh", "-c", script], capture_output=True, check=False)
         golden.expect(f"{path.name}: loads twice and goes away", loaded.returncode == 0, loaded.stderr.decode())
     if not nft:
@@ -260,11 +261,13 @@ def resolved_names(golden):
         thread.start()
         arguments = ["emit", "outbound", "--resolve", *resolver, "--login-host", "192.0.2.7:443", "--login-host"]
         status, text, errors = golden.run(*arguments, name)
-        golden.exits(1, *arguments, f"{name},nobody.example.net", says="nobody.example.net did not resolve: A: no such name")
+        golden.exits(1, *arguments, f"{name},nobody.example.net",
+                     says="nobody.example.net did not resolve: A: no such name")
         server.sendto(b"", server.getsockname())
         thread.join(10)
     golden.expect("emit --resolve: exit status", status == 0, errors)
-    golden.expect("emit --resolve: no time", re.search(r"^# resolved    \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$", text, re.M), text)
+    time = r"^# resolved    \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$"
+    golden.expect("emit --resolve: no time", re.search(time, text, re.M), text)
     golden.file(HERE / "emit" / "outbound-resolved.nft", re.sub(r"^# resolved.*\n", "", text, flags=re.M))
 
 
