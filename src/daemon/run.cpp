@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/run.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <optional>
 
 #include "config/config.hpp"
 #include "daemon/service.hpp"
+#include "sys/file.hpp"
 #include "sys/log.hpp"
 
 namespace icqgate::daemon {
@@ -62,19 +61,23 @@ int run(const std::vector<std::string>& arguments) {
   }
   std::string text;
   if (named || std::filesystem::exists(file)) {
-    std::ifstream stream{file, std::ios::binary};
-    if (!stream) {
-      std::fprintf(stderr, "icqgate: %s: cannot be read\n", file.c_str());
+    constexpr std::size_t kMost = 1 << 20;
+    auto read = sys::read_file(file, kMost);
+    if (!read) {
+      std::fprintf(stderr, "icqgate: %s: %s\n", file.c_str(), to_string(read.error()).c_str());
       return 1;
     }
-    text.assign(std::istreambuf_iterator<char>{stream}, {});
+    text = std::move(*read);
   } else {
     file.clear();
   }
   const auto config = config::parse(text, file, split.configuration);
   if (!config) {
     for (const auto& error : config.error()) std::fprintf(stderr, "icqgate: %s\n", to_string(error).c_str());
-    return 1;
+    const auto& errors = config.error();
+    const bool usage_only =
+        std::all_of(errors.begin(), errors.end(), [](const auto& one) { return one.line == 0; });
+    return usage_only ? 2 : 1;
   }
   auto service = Service::start(*config);
   if (!service) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "config/ruleset_options.hpp"
 #include "nft/inspect.hpp"
 #include "sys/log.hpp"
 #include "sys/ruleset_loader.hpp"
@@ -22,24 +23,9 @@ Bytes bytes_of(const nlmsghdr* message) {
 
 }  // namespace
 
-nft::RulesetOptions ruleset_options(const config::Config& config) {
-  return {.table = config.table,
-          .priority = config.priority,
-          .lan = config.lan,
-          .wan = config.wan,
-          .clients = config.clients,
-          .first_port = config.port_range.first,
-          .last_port = config.port_range.last,
-          .mark_mask = config.mark_mask,
-          .masquerade = config.masquerade,
-          .queue_control = config.queue_control,
-          .queue_peer = config.queue_peer,
-          .check_peers = config.peer_check != config::PeerCheck::Off};
-}
-
 Table::Table(const config::Config& config, sys::NftSocket socket)
     : config_{config},
-      options_{ruleset_options(config)},
+      options_{config::ruleset_options(config)},
       marks_{nft::marks_of(config.mark_mask)},
       socket_{std::move(socket)} {}
 

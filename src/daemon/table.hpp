@@ -60,10 +60,9 @@ class Table {
   std::string queue_form_;
   using Clock = std::chrono::steady_clock;
   std::map<nft::Element, Clock::time_point> live_;  // what was put in and has not ended: for restore()
-  std::size_t prune_at_ = 1024;  // size of live_ at which the ended ones are dropped
-  bool all_known_ = false;       // nothing is in the table that is not in live_, so what is new there needs no Renew
+  std::size_t prune_at_ = 1024;                     // size of live_ at which the ended ones are dropped
+  bool all_known_ =
+      false;  // nothing is in the table that is not in live_, so what is new there needs no Renew
 };
-
-[[nodiscard]] nft::RulesetOptions ruleset_options(const config::Config& config);
 
 }  // namespace icqgate::daemon
