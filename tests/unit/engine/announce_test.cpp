@@ -208,16 +208,13 @@ TEST_CASE("one port back and forth for an hour leaves one timer, not thousands",
     announce(flow, Port{static_cast<std::uint16_t>(24500 + i % 2)});
     gateway.pass(seconds{6});
   }
-  // Each live pinhole is looked at about once a minute. Count the ticks that the engine wants in an hour.
-  gateway.pass(seconds{300});
-  int ticks = 0;
-  for (const TimePoint end = gateway.now + std::chrono::minutes{5}; gateway.now < end; ++ticks) {
-    if (ticks % 20 == 0) flow.lan(wire::keep_alive());
-    gateway.now = std::max(gateway.now + milliseconds{1}, *gateway.engine.next_deadline());
-    gateway.step(engine::Tick{});
-  }
-  CHECK(ticks < 100);
   gateway.forget();
+  for (int i = 0; i < 5; ++i) {
+    gateway.pass(seconds{60});
+    flow.lan(wire::keep_alive());
+  }
+  // The pinhole, the session and the server, each about once a minute.
+  CHECK(gateway.changes.size() <= 18);
 }
 
 TEST_CASE("ports-per-client counts sessions of one client together", "[engine][announce]") {
@@ -264,7 +261,8 @@ TEST_CASE("two users at one client cannot have one port", "[engine][announce]") 
   CHECK(gateway.live(nft::SetId::Pinholes) == 0);
 }
 
-TEST_CASE("the same user again takes the port over, and must have it acknowledged anew", "[engine][announce]") {
+TEST_CASE("the same user again takes the port over, and must have it acknowledged anew",
+          "[engine][announce]") {
   Ready gateway;
   Connection old = online(gateway);
   announce(old);

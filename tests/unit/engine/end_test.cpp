@@ -121,6 +121,7 @@ TEST_CASE("a session that moves keeps its pinhole for 30 s", "[engine][end][migr
   const bool masquerade = GENERATE(false, true);
   auto config = test_config();
   config.masquerade = masquerade;
+  config.pinhole_timeout = seconds{GENERATE(120, 40)};
   Ready gateway{config};
   Connection flow = online(gateway);
   announce(flow);

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "../packet_builder.hpp"
 #include "engine/engine.hpp"
 #include "engine/kernel_model.hpp"
-#include "packet_builder.hpp"
 
 namespace icqgate::test {
 

@@ -195,10 +195,11 @@ TEST_CASE("what is no redirect", "[engine][login]") {
   }
   SECTION("an address no server outside has: attack (q)") {
     flow.lan(wire::login_a(kUser));
-    flow.wan(wire::reply_a(kUser,
-                           GENERATE("192.168.1.99:5190", "192.168.9.9:5190", "127.0.0.1:5190", "10.0.0.1:5190",
-                                    "224.0.0.1:5190", "0.0.0.0:5190", "169.254.1.1:5190", "203.0.113.5:5190"),
-                           "cookie"));
+    flow.wan(
+        wire::reply_a(kUser,
+                      GENERATE("192.168.1.99:5190", "192.168.9.9:5190", "127.0.0.1:5190", "10.0.0.1:5190",
+                               "224.0.0.1:5190", "0.0.0.0:5190", "169.254.1.1:5190", "203.0.113.5:5190"),
+                      "cookie"));
     CHECK(gateway.count(What::RedirectRefused, Reason::ForbiddenTarget) == 1);
   }
   CHECK(gateway.live(nft::SetId::Servers4) == 0);
@@ -244,7 +245,8 @@ TEST_CASE("a cookie is worth nothing to another client or at an unknown server",
   CHECK(gateway.live(nft::SetId::Sessions) == 0);
 }
 
-TEST_CASE("a session at a login server with a cookie from elsewhere: self info names it", "[engine][session]") {
+TEST_CASE("a session at a login server with a cookie from elsewhere: self info names it",
+          "[engine][session]") {
   Ready gateway;  // the login went over HTTPS (protocol.md 1.5)
   Connection flow{gateway, {kClient, Port{4001}}, {kLogin, kOscar}};
   REQUIRE(flow.open());
@@ -282,9 +284,10 @@ TEST_CASE("a server that gets into both lists is counted where it was", "[engine
   auto config = test_config();
   Ready gateway{config};
   Connection flow = online(gateway);
-  gateway.pass(seconds{290});
+  gateway.pass(seconds{299});  // the schedule has asked again
   flow.lan(wire::keep_alive());
   gateway.answer("login.icq.com", {kLogin, kBos});  // the BOS server is a login server now, too
+  REQUIRE(gateway.model.holds(nft::Element::login({kBos, kOscar}), gateway.now));
   flow.lan(wire::close_frame());
   flow.fin(Side::Lan);
   gateway.pass(seconds{600});

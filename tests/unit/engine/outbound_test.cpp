@@ -111,9 +111,7 @@ TEST_CASE("a listener that speaks first: only the opening of a transfer", "[engi
     CHECK(call_out.wan(from_hex(kO01)).verdict == Kind::Verify);
     CHECK(gateway.count(What::OutboundVerified) == 1);
   }
-  SECTION("anything else") {
-    CHECK(call_out.wan(wire::text("220 welcome")).verdict == Kind::Refuse);
-  }
+  SECTION("anything else") { CHECK(call_out.wan(wire::text("220 welcome")).verdict == Kind::Refuse); }
   CHECK(gateway.live(nft::SetId::Returns) == 0);
 }
 

@@ -96,8 +96,8 @@ TEST_CASE("the body overtakes its length word", "[engine][peer]") {
 
 TEST_CASE("the golden handshakes", "[engine][peer]") {
   Open gateway;
-  const auto good = GENERATE(values<std::string_view>({kP01, kP02, kP04, kP05, kP06, kP07, kP08, kP09,
-                                                       kP15}));
+  const auto good =
+      GENERATE(values<std::string_view>({kP01, kP02, kP04, kP05, kP06, kP07, kP08, kP09, kP15}));
   Connection peer = call(gateway);
   REQUIRE(peer.open());
   CHECK(peer.wan(from_hex(good)).verdict == Kind::Verify);
@@ -141,7 +141,8 @@ TEST_CASE("refused: what the sender sends again resets it", "[engine][peer]") {
     TcpSegment direct = again;
     direct.payload = bad;
     const auto& actions = gateway.engine.step(
-        engine::SegmentSeen{Lane::Peer, Side::Wan, static_cast<std::uint32_t>(9000 + i), direct}, gateway.now);
+        engine::SegmentSeen{Lane::Peer, Side::Wan, static_cast<std::uint32_t>(9000 + i), direct},
+        gateway.now);
     REQUIRE(actions.size() >= 1);
     CHECK(std::get<Verdict>(actions.at(0)).kind == Kind::Repeat);
   }
@@ -151,9 +152,7 @@ TEST_CASE("(o) sixty-four kilobytes at once, and never anything", "[engine][peer
   Open gateway;
   Connection peer = call(gateway);
   REQUIRE(peer.open());
-  SECTION("garbage") {
-    CHECK(peer.wan(wire::Data(60'000, std::byte{0x30})).verdict == Kind::Refuse);
-  }
+  SECTION("garbage") { CHECK(peer.wan(wire::Data(60'000, std::byte{0x30})).verdict == Kind::Refuse); }
   SECTION("a good handshake in front") {
     CHECK(peer.wan(wire::join({wire::peer_init({}), wire::Data(60'000)})).verdict == Kind::Verify);
   }
@@ -208,9 +207,7 @@ TEST_CASE("the cookie rule of protocol.md 4.5", "[engine][peer][cookie]") {
     REQUIRE(peer.open());
     return peer.wan(wire::peer_init(init)).verdict;
   };
-  SECTION("none is known of that user: the UIN decides") {
-    CHECK(verdict({.cookie = 0}) == Kind::Verify);
-  }
+  SECTION("none is known of that user: the UIN decides") { CHECK(verdict({.cookie = 0}) == Kind::Verify); }
   SECTION("known for somebody else only") {
     tell(gateway, 0x55667788, Uin{300003});
     CHECK(verdict({.cookie = 0}) == Kind::Verify);
@@ -329,7 +326,8 @@ TEST_CASE("a flood of half-open handshakes is capped, and frees its room", "[eng
     one.flags = TcpSegment::kAck;
     const wire::Data byte{std::byte{0x30}};
     one.payload = byte;
-    const auto& actions = gateway.engine.step(engine::SegmentSeen{Lane::Peer, Side::Wan, i, one}, gateway.now);
+    const auto& actions =
+        gateway.engine.step(engine::SegmentSeen{Lane::Peer, Side::Wan, i, one}, gateway.now);
     const auto kind = std::get<Verdict>(actions.at(0)).kind;
     REQUIRE(kind == (i < 16'384 ? Kind::Pass : Kind::Drop));
   }
@@ -350,7 +348,8 @@ TEST_CASE("refused peers do not keep out the good ones", "[engine][peer][limits]
     one.flags = TcpSegment::kAck;
     const wire::Data bytes = wire::text("GET / HTTP/1.0\r\n");
     one.payload = bytes;
-    const auto& actions = gateway.engine.step(engine::SegmentSeen{Lane::Peer, Side::Wan, i, one}, gateway.now);
+    const auto& actions =
+        gateway.engine.step(engine::SegmentSeen{Lane::Peer, Side::Wan, i, one}, gateway.now);
     for (const auto& action : actions)
       if (const auto* verdict = std::get_if<Verdict>(&action)) REQUIRE(verdict->kind == Kind::Refuse);
   }

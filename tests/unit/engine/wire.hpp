@@ -2,9 +2,10 @@
 // OSCAR and direct connection packets for the engine's tests, written from protocol.md 1 to 6.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
-#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -23,7 +24,8 @@ inline Data join(std::initializer_list<Data> parts) {
 }
 inline Data text(std::string_view value) { return std::move(ByteWriter{}.text(value)).release(); }
 inline Data part(const Data& data, std::size_t from, std::size_t count) {
-  const Bytes piece = Bytes{data}.subspan(from, count);
+  const Bytes rest = Bytes{data}.subspan(from);
+  const Bytes piece = rest.first(std::min(count, rest.size()));
   return {piece.begin(), piece.end()};
 }
 

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "nft/ruleset.hpp"
+
+#include <fmt/format.h>
+
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "nft/element.hpp"
+
+using namespace icqgate;
+using namespace icqgate::nft;
+
+namespace {
+
+RulesetOptions options() {
+  RulesetOptions o;
+  o.lan = {"lan0"};
+  o.wan = {"wan0"};
+  o.clients = {*parse_subnet("192.168.1.0/24"), *parse_subnet("2001:db8:1::/64")};
+  return o;
+}
+std::size_t count(const std::string& text, std::string_view what) {
+  std::size_t found = 0;
+  for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++found;
+  return found;
+}
+bool has(const std::string& text, std::string_view what) { return count(text, what) > 0; }
+
+}  // namespace
+
+TEST_CASE("the marks are the mask's lowest two bits", "[nft][ruleset]") {
+  const auto usual = marks_of(0x06000000);
+  CHECK(usual.mask == 0x06000000);
+  CHECK(usual.verified == 0x02000000);
+  CHECK(usual.pending == 0x04000000);
+  CHECK(usual.watched == 0x06000000);
+  for (const std::uint32_t mask : {0x3u, 0x80000001u, 0xffffffffu, 0xc0000000u, 0x00f0f000u, 0x10000100u}) {
+    const auto marks = marks_of(mask);
+    CAPTURE(mask);
+    CHECK((marks.mask & ~mask) == 0);  // never another's bit
+    CHECK(__builtin_popcount(marks.mask) == 2);
+    CHECK((marks.verified | marks.pending) == marks.mask);
+    CHECK((marks.verified & marks.pending) == 0);
+    CHECK(marks.verified < marks.pending);
+    CHECK(marks.watched == marks.mask);
+    CHECK((mask & (marks.verified - 1)) == 0);  // the lowest
+  }
+}
+
+TEST_CASE("the same options give the same text and fingerprint", "[nft][ruleset]") {
+  CHECK(dynamic_ruleset(options(), Loading::Awake) == dynamic_ruleset(options(), Loading::Awake));
+  CHECK(fingerprint(options()) == fingerprint(options()));
+  CHECK(fingerprint(options()).size() == 16);
+  CHECK(fingerprint(options()).find_first_not_of("0123456789abcdef") == std::string::npos);
+  CHECK(
+      has(dynamic_ruleset(options(), Loading::Awake), "comment \"icqgate " + fingerprint(options()) + "\""));
+}
+
+TEST_CASE("every option that changes the rules changes the fingerprint", "[nft][ruleset]") {
+  std::vector<RulesetOptions> all(14, options());
+  all[1].table = "other";
+  all[2].priority = -10;
+  all[3].lan = {"lan0", "lan1"};
+  all[4].wan = {"ppp*"};
+  all[5].clients.clear();
+  all[6].clients.pop_back();
+  all[7].first_port = Port{20001};
+  all[8].last_port = Port{20100};
+  all[9].mark_mask = 0x03000000;
+  all[10].masquerade = true;
+  all[11].check_peers = false;
+  all[12].lan = {"lan1"};
+  all[13].clients[0] = *parse_subnet("192.168.1.0/25");
+  std::set<std::string> prints;
+  for (const auto& one : all) {
+    prints.insert(fingerprint(one));
+    CHECK(has(dynamic_ruleset(one, Loading::Awake), fingerprint(one)));
+  }
+  CHECK(prints.size() == all.size());
+}
+
+TEST_CASE("how it is loaded is not part of what it is", "[nft][ruleset]") {
+  auto asleep = dynamic_ruleset(options(), Loading::Dormant);
+  const auto at = asleep.find("\tflags dormant\n");
+  REQUIRE(at != std::string::npos);
+  asleep.erase(at, std::string_view{"\tflags dormant\n"}.size());
+  CHECK(asleep == dynamic_ruleset(options(), Loading::Awake));
+}
+
+TEST_CASE("the dynamic table", "[nft][ruleset]") {
+  for (const bool masquerade : {false, true}) {
+    auto o = options();
+    o.masquerade = masquerade;
+    const auto text = dynamic_ruleset(o, Loading::Awake);
+    CHECK(count(text, "{") == count(text, "}"));
+    CHECK(count(text, "table ") == 1);
+    for (std::size_t set = 0; set < kSetCount; ++set) {
+      const auto id = static_cast<SetId>(set);
+      const std::string kind = id == SetId::Forwards ? "\tmap " : "\tset ";
+      CHECK(count(text, kind + std::string{set_name(id)} + " {") ==
+            (id == SetId::Forwards && !masquerade ? 0U : 1U));
+    }
+    CHECK(has(text, "hook prerouting") == masquerade);
+    CHECK(has(text, std::string{"chain "} + kControlChain));
+    CHECK(has(text, std::string{"chain "} + kPeerChain));
+    CHECK_FALSE(has(text, "flush"));
+    CHECK_FALSE(has(text, "policy drop"));  // other tables decide what is not ours
+    // Marks of others stay: every write to a mark keeps the bits outside the mask.
+    for (auto set = text.find("mark set"); set != std::string::npos; set = text.find("mark set", set + 1))
+      CHECK(text.compare(set, 8 + 9, text[set - 2] == 'a' ? "mark set meta mar" : "mark set ct mark ") == 0);
+  }
+}
+
+TEST_CASE("fail-closed and fail-open when nobody reads the queues", "[nft][ruleset]") {
+  const auto chain = [](const std::string& text, const std::string& name) {
+    const auto at = text.find("\tchain " + name + " {");
+    return text.substr(at, text.find("\t}\n", at) - at);
+  };
+  auto o = options();
+  const auto strict = dynamic_ruleset(o, Loading::Awake);
+  CHECK(has(chain(strict, kPeerChain), "\t\tdrop\n"));
+  CHECK_FALSE(has(chain(strict, kPeerChain), "accept"));
+  CHECK(has(chain(strict, kControlChain), "\t\taccept\n"));
+  o.check_peers = false;
+  const auto off = chain(dynamic_ruleset(o, Loading::Awake), kPeerChain);
+  CHECK_FALSE(has(off, "drop"));
+  CHECK(has(off, fmt::format("ct mark set ct mark & {:#010x} | 0x02000000", ~0x06000000U)));
+}
+
+TEST_CASE("without a list of clients anybody inside may use it", "[nft][ruleset]") {
+  auto o = options();
+  CHECK(has(dynamic_ruleset(o, Loading::Awake), "@clients4"));
+  o.clients.clear();
+  const auto text = dynamic_ruleset(o, Loading::Awake);
+  CHECK_FALSE(has(text, "@clients4"));
+  CHECK_FALSE(has(text, "@clients6"));
+  CHECK_FALSE(has(text, "set clients"));
+  // The port range is for IPv4 peers: what other tables let in over IPv6 is not ours to check.
+  CHECK(has(text, "ct direction reply meta nfproto ipv4 tcp sport 20000-20099 goto checked"));
+}
+
+TEST_CASE("one port, several interfaces", "[nft][ruleset]") {
+  auto o = options();
+  o.first_port = o.last_port = Port{24567};
+  o.lan = {"lan0", "wlan*"};
+  const auto text = dynamic_ruleset(o, Loading::Awake);
+  CHECK(has(text, "tcp dport 24567 "));
+  CHECK_FALSE(has(text, "24567-24567"));
+  CHECK(has(text, "iifname { \"lan0\", \"wlan*\" } oifname \"wan0\""));
+}
+
+TEST_CASE("the static profiles", "[nft][ruleset]") {
+  const std::vector<StaticAddress> addresses{{{make_ipv4(192, 0, 2, 5), Port{5190}}, "login.icq.com"},
+                                             {{make_ipv4(192, 0, 2, 6), Port{5190}}, ""},
+                                             {{*parse_address("2001:db8::5"), Port{5190}}, "login.icq.com"}};
+  const auto direct = static_ruleset(Profile::Direct, options(), addresses);
+  CHECK(has(direct, "192.0.2.5 . 5190 comment \"login.icq.com\""));
+  CHECK(has(direct, "2001:db8::5 . 5190"));
+  CHECK(has(direct, "1024-65535"));
+  CHECK(has(direct, "chain to_lan"));
+  const auto range = static_ruleset(Profile::Range, options(), addresses);
+  CHECK(has(range, "tcp dport 20000-20099"));
+  CHECK_FALSE(has(range, "1024-65535"));
+  const auto outbound = static_ruleset(Profile::Outbound, options(), addresses);
+  CHECK_FALSE(has(outbound, "to_lan"));
+  for (const auto& text : {direct, range, outbound}) CHECK(count(text, "{") == count(text, "}"));
+  CHECK_FALSE(has(static_ruleset(Profile::Direct, options(), {}), "comment \"login.icq.com\""));
+  CHECK(static_ruleset(Profile::Direct, options(), addresses) == direct);
+}
