@@ -142,7 +142,9 @@ void Engine::on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& 
     const auto end = segment.sequence + static_cast<std::uint32_t>(segment.payload.size());
     // A FIN counts where the stream has arrived, a reset only near there: a forged one far off must not close
     // what is open. (What conntrack calls INVALID never comes here.)
-    over = segment.has(TcpSegment::kFin) && (end == expected || flow.blind);
+    auto& fin = seen.from == Side::Lan ? flow.client_fin : flow.server_fin;
+    if (segment.has(TcpSegment::kFin)) fin = end;
+    over = fin && (*fin == expected || flow.blind);
     // Where a blind stream has arrived is not known.
     over = over || (segment.has(TcpSegment::kRst) &&
                     (flow.blind || segment.sequence - expected + kResetWindow / 2 < kResetWindow));

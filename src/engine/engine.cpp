@@ -63,7 +63,8 @@ const std::vector<Action>& Engine::step(const Event& event, TimePoint now) {
   } else if (const auto* failed = std::get_if<NameFailed>(&event)) {
     on_name_failed(*failed);
   }
-  ask_due();
+  // The schedule looks at all of its names; a packet in between changes none of them.
+  if (now >= names_due_ || !std::holds_alternative<SegmentSeen>(event)) ask_due();
   return actions_;
 }
 
@@ -156,6 +157,10 @@ void Engine::on_timer(const Timer& timer) {
       const auto found = peers_.find(key);
       if (found == peers_.end() || found->second.until > now_) return;
       if (found->second.refused) return;
+      if (found->second.watched) {  // too slow to be followed, which is nothing to end it for
+        peers_.erase(found);
+        return;
+      }
       // Whatever it sends from now on is answered with a reset.
       remember_refused(key, found->second);
       report({.what = found->second.inbound ? What::PeerRefused : What::OutboundRefused,

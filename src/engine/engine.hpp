@@ -117,6 +117,7 @@ class Engine {
   struct PeerFlow {
     FirstBytes first;
     bool inbound = true;
+    bool watched = false;      // outbound, and the other tables let it out by themselves
     bool refused = false;      // to be reset whenever it shows up
     bool told = false;         // the receiver of the refused segment was reset
     std::uint8_t bundles = 0;  // dropped because no reset could take their place
@@ -263,7 +264,8 @@ class Engine {
   bool started_ = false;
   TimePoint now_{};
   std::vector<Action> actions_;
-  bool hold_ = false;  // the segment at hand waits for a name
+  TimePoint names_due_{};  // when schedule_ has to be asked next
+  bool hold_ = false;      // the segment at hand waits for a name
   std::string hold_name_;
 
   std::unordered_map<FlowKey, std::unique_ptr<Flow>, FlowKeyHash> flows_;

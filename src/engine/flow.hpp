@@ -35,6 +35,8 @@ struct Flow {
   oscar::FlapReader client_frames;
   oscar::FlapReader server_frames;
   Role role = Role::Unknown;
+  std::optional<std::uint32_t> client_fin;  // sequence numbers behind a FIN that came before a gap was filled
+  std::optional<std::uint32_t> server_fin;
   bool blind = false;  // teaches nothing any more, but its end still counts
   bool server_hello = false;
   bool credentials = false;  // a login was asked for: a reply may come

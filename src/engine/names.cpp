@@ -41,6 +41,7 @@ void Engine::start_names() {
 void Engine::ask_due() {
   for (const dns::Query& query : schedule_.due(now_)) actions_.emplace_back(Ask{query});
   schedule_.expire(now_);  // what ends there ends in logins_ by its own timer
+  names_due_ = schedule_.next_deadline().value_or(TimePoint::max());
 }
 
 void Engine::add_login(const Endpoint& server, const std::string& host, seconds span) {

@@ -226,6 +226,7 @@ void Engine::judge_outbound(const FlowKey& key, PeerFlow& flow, const SegmentSee
   const bool strict =
       seen.lane == Lane::Peer;  // only our mark lets it out; else the other tables do by themselves
   const auto state = clients_.find(key.inside.address);
+  flow.watched = !strict;
   const auto none_of_ours = [&](Reason reason) {
     if (strict) {
       refuse_peer(key, seen, What::OutboundRefused, reason, nullptr);
@@ -261,7 +262,7 @@ void Engine::judge_outbound(const FlowKey& key, PeerFlow& flow, const SegmentSee
     return;
   }
   if (flow.first.put(seen.segment.sequence, seen.segment.payload, flow.held) != FirstBytes::Put::Ok) {
-    refuse_peer(key, seen, What::OutboundRefused, Reason::Overlap, nullptr);
+    none_of_ours(Reason::Overlap);
     return;
   }
   const Bytes known = flow.first.known();

@@ -65,8 +65,9 @@ void client_sets(std::string& out, const Words& w) {
   if (!w.limited) return;
   const auto one = [&out](const char* name, const char* type, const std::string& elements,
                           const char* family) {
-    out += fmt::format("\tset {} {{\n\t\tcomment \"who may use it ({})\"\n\t\ttype {}\n\t\tflags interval\n",
-                       name, family, type);
+    out += fmt::format(
+        "\tset {} {{\n\t\tcomment \"who may use it ({})\"\n\t\ttype {}\n\t\tflags interval\n\t\tauto-merge\n",
+        name, family, type);
     if (!elements.empty()) out += fmt::format("\t\telements = {{ {} }}\n", elements);
     out += "\t}\n\n";
   };
