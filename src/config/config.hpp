@@ -31,6 +31,9 @@ struct LoginHost {
 };
 
 enum class PeerCheck { Strict, Log, Off };
+// Outbound connections of a client with a session: Auto leaves them to the other tables first; Check takes
+// all.
+enum class Outbound { Auto, Check };
 
 // The configuration. Every member is a key of the file and an option --key of run, check, emit
 // and trace.
@@ -55,6 +58,8 @@ struct Config {
   std::uint32_t mark_mask = 0x06000000;       // mark-mask    at least two bits; the lowest two are used
   std::uint16_t queue_control = 5190;         // queue-control
   std::uint16_t queue_peer = 5191;            // queue-peer
+  Outbound outbound = Outbound::Auto;         // outbound     auto | check
+  std::set<std::uint8_t> dc_types;            // dc-type      that open a port (none: 1, 3, 4, 5, 6)
   PeerCheck peer_check = PeerCheck::Strict;   // peer-check   strict | log | off
   bool check_cookie = true;                   // check-cookie yes|no (protocol.md 4.5)
   bool allow_old_versions = true;             // allow-old-versions yes|no: peer handshakes of versions 2 to 5

@@ -81,6 +81,17 @@ Wrong add_resolver(Config& config, std::string_view text) {
   return append<&Config::resolvers, parse_resolver>(config, text);
 }
 
+Wrong set_outbound(Config& config, std::string_view text) {
+  if (text != "auto" && text != "check") return "";
+  config.outbound = text == "auto" ? Outbound::Auto : Outbound::Check;
+  return std::nullopt;
+}
+
+Wrong add_dc_type(Config& config, std::string_view text) {
+  return keep(parse_number(text, {0, 255}),
+              [&](std::int64_t type) { config.dc_types.insert(static_cast<std::uint8_t>(type)); });
+}
+
 Wrong set_peer_check(Config& config, std::string_view text) {
   if (text == "strict") {
     config.peer_check = PeerCheck::Strict;
@@ -145,6 +156,10 @@ constexpr std::array kKeys{
         kExpectQueue, kOnce, set_number<&Config::queue_control, 0, 65535>},
     Key{"queue-peer", "NUMBER", "NFQUEUE number for the first data of a peer connection", "5191",
         kExpectQueue, kOnce, set_number<&Config::queue_peer, 0, 65535>},
+    Key{"outbound", "auto|check", "connections of a client with a session to peers: take those that other tables drop, or all", "auto",
+        "auto or check", kOnce, set_outbound},
+    Key{"dc-type", "NUMBER", "type of direct connection in an announcement that opens its port; 1, 3, 4, 5 and 6 if absent", "",
+        "a number, 0-255", kRepeated, add_dc_type},
     Key{"peer-check", "strict|log|off", "refuse peers that fail the check, only log them, or do not look", "strict",
         "strict, log or off", kOnce, set_peer_check},
     Key{"check-cookie", "yes|no", "refuse a peer whose cookie is not the known one", "yes",

@@ -15,6 +15,7 @@ nft::RulesetOptions ruleset_options(const Config& config) {
           .masquerade = config.masquerade,
           .queue_control = config.queue_control,
           .queue_peer = config.queue_peer,
+          .check_outbound = config.outbound == Outbound::Check,
           .check_peers = config.peer_check != PeerCheck::Off};
 }
 

@@ -92,12 +92,32 @@ void Engine::on_control(const SegmentSeen& seen) {
     verdict(seen, Verdict::Kind::Pass);  // the end of a flow already counted as over
     return;
   }
+  if (ended_lately(key)) {
+    verdict(seen, Verdict::Kind::Pass);
+    return;
+  }
   // Never pick a flow up mid-stream (S1). It passes, and nothing is learned from it.
   report({.what = What::FlowBlind,
           .reason = Reason::MidStream,
           .client = key.inside.address,
           .remote = key.outside});
   verdict(seen, Verdict::Kind::Verify);
+}
+
+// What the other side sent before it heard of the end, or sends again after it.
+bool Engine::ended_lately(const FlowKey& key) {
+  constexpr std::chrono::seconds kLately{10};
+  while (!ended_flows_.empty() && ended_flows_.front().first + kLately <= now_) ended_flows_.pop_front();
+  return std::any_of(ended_flows_.begin(), ended_flows_.end(),
+                     [&key](const auto& one) { return one.second == key; });
+}
+
+// Its own segments ended it: a few more may follow.
+void Engine::close_flow(const FlowKey& key) {
+  constexpr std::size_t kMostRemembered = 256;
+  if (ended_flows_.size() >= kMostRemembered) ended_flows_.pop_front();
+  ended_flows_.emplace_back(now_, key);
+  end_flow(ended_flows_.back().second, Reason::ConnectionClosed);  // `key` may be of the flow itself
 }
 
 void Engine::open_flow(const FlowKey& key, const SegmentSeen& seen) {
@@ -154,14 +174,14 @@ void Engine::on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& 
   }
   if (!hold_ && waiting_for(seen, key) != nullptr) {
     waiting_for(seen, key)->held.emplace_back(seen.lane, seen.packet);
-    if (over) end_flow(key, Reason::ConnectionClosed);
+    if (over) close_flow(key);
     return;
   }
   if (hold_) {
     auto& waiting = waiting_[hold_name_];
     waiting.held.emplace_back(seen.lane, seen.packet);
     waiting.flows.push_back(key);
-    if (over) end_flow(key, Reason::ConnectionClosed);
+    if (over) close_flow(key);
     return;
   }
   // A blind flow without a session has nothing left to tell. One with a session is still watched for its end.
@@ -173,7 +193,7 @@ void Engine::on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& 
   });
   const bool done = (flow.blind && !flow.online && !flow.port) || (over && !waits);
   verdict(seen, done ? Verdict::Kind::Verify : Verdict::Kind::Pass);
-  if (over || done) end_flow(key, Reason::ConnectionClosed);
+  if (over || done) close_flow(key);
 }
 
 bool Engine::feed(const FlowKey& key, Flow& flow, const SegmentSeen& seen) {

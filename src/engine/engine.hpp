@@ -194,6 +194,8 @@ class Engine {
   void end_flow(const FlowKey& key, Reason reason);
   void end_session(const FlowKey& key, Flow& flow, Reason reason);
   [[nodiscard]] bool is_server(const FlowKey& key) const;
+  void close_flow(const FlowKey& key);
+  [[nodiscard]] bool ended_lately(const FlowKey& key);
   void count_flow(const FlowKey& key, Flow& flow);
   void uncount_flow(const FlowKey& key, const Flow& flow);
   [[nodiscard]] Waiting* waiting_for(const SegmentSeen& seen, const FlowKey& key);
@@ -273,6 +275,7 @@ class Engine {
   std::map<Port, PinholeKey> forwards_;  // masquerade: who has the outside port
   std::map<ReturnKey, Return> returns_;
   std::unordered_map<FlowKey, PeerFlow, FlowKeyHash> peers_;
+  std::deque<std::pair<TimePoint, FlowKey>> ended_flows_;    // lately: what still comes of them is no news
   std::deque<std::pair<TimePoint, FlowKey>> refused_peers_;  // of peers_, oldest first
   std::unordered_map<std::uint64_t, CookieMeaning> cookies_;
   std::unordered_map<Endpoint, LoginAddress, EndpointHash> logins_;

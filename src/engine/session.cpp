@@ -18,7 +18,9 @@ constexpr seconds kToldPeerLife{3600};
 
 // Types that a client announces although it listens (protocol.md 4.3); 2 is a SOCKS proxy's port, 0 none at
 // all.
-bool may_listen(std::uint8_t type) { return type == 1 || (type >= 3 && type <= 6); }
+bool may_listen(std::uint8_t type, const std::set<std::uint8_t>& configured) {
+  return configured.empty() ? type == 1 || (type >= 3 && type <= 6) : configured.contains(type);
+}
 
 }  // namespace
 
@@ -150,7 +152,7 @@ Reason Engine::judge_announcement(const FlowKey& key, const Flow& flow, const os
                    std::find(surroundings_.own.begin(), surroundings_.own.end(), IpAddress{info.internal}) !=
                        surroundings_.own.end();
   if (!own) return Reason::OtherHost;
-  if (!may_listen(info.type)) return Reason::DcType;
+  if (!may_listen(info.type, config_.dc_types)) return Reason::DcType;
   if (const Reason reason = judge_port(*info.port); reason != Reason::None) return reason;
   const PinholeKey wanted{*source, *info.port};
   if (const auto there = pinholes_.find(wanted); there != pinholes_.end()) {

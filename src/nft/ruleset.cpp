@@ -188,14 +188,20 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
 
   Chain{out, "pending", ""}.rule(fmt::format("{} goto pass", w.ct_set(m.pending)));
 
-  Chain{out, "to_peer", "a client with a session opens a connection to somebody's listening port"}
-      .rule("ip saddr . ip daddr . tcp dport @peers goto pending")
-      .note(
-          "Others are left to the other tables first. What they pass is not ours to police (see `after`); if "
-          "the SYN")
-      .note("comes again they dropped it, and it needs our mark: then it must prove to be an ICQ peer's.")
-      .rule("ip saddr . tcp sport . ip daddr . tcp dport @first_syn goto pending")
-      .rule("add @first_syn { ip saddr . tcp sport . ip daddr . tcp dport }");
+  {
+    Chain chain{out, "to_peer", "a client with a session opens a connection to somebody's listening port"};
+    if (options.check_outbound) {
+      chain.note("outbound = check: each has to prove that it is ICQ").rule("goto pending");
+    } else {
+      chain.rule("ip saddr . ip daddr . tcp dport @peers goto pending")
+          .note(
+              "Others are left to the other tables first. What they pass is not ours to police (see "
+              "`after`); if")
+          .note("the SYN comes again they dropped it, and it needs our mark: then it must prove to be ICQ.")
+          .rule("ip saddr . tcp sport . ip daddr . tcp dport @first_syn goto pending")
+          .rule("add @first_syn { ip saddr . tcp sport . ip daddr . tcp dport }");
+    }
+  }
 
   {
     Chain chain{out, "from_lan", ""};

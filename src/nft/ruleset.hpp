@@ -40,7 +40,8 @@ struct RulesetOptions {
   bool masquerade = false;
   std::uint16_t queue_control = 5190;
   std::uint16_t queue_peer = 5191;
-  bool check_peers = true;  // false: peers are let in by the pinhole alone
+  bool check_outbound = false;  // true: every outbound connection of a client with a session has to be ICQ
+  bool check_peers = true;      // false: peers are let in by the pinhole alone
 };
 
 // The table that `run` installs, as text for libnftables: complete but for the rules that send packets to the
