@@ -102,7 +102,7 @@ Result<std::unique_ptr<Service>, std::string> Service::start(const config::Confi
                                                                : "loaded";
   sys::log_notice(
       "table inet {} {}{}; ports {}-{}", config.table, how,
-      service->table_.queue_form().empty() ? "" : fmt::format(" ({})", service->table_.queue_form()),
+      *installed == Table::Installed::Adopted ? "" : fmt::format(" ({})", service->table_.queue_form()),
       config.port_range.first.get(), config.port_range.last.get());
   return service;
 }

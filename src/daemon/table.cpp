@@ -47,7 +47,7 @@ Result<Table::Installed, std::string> Table::install() {
                     "another name with 'table'",
                     options_.table));
   if (there && !there->dormant && there->comment == kSignature + nft::fingerprint(options_)) {
-    queue_form_.clear();
+    queue_form_ = "as adopted";
     return Installed::Adopted;
   }
   // The old table goes in the same transaction as the new one comes; the new one sleeps until the rules that
@@ -95,6 +95,8 @@ Result<sys::Done, std::string> Table::wake(const std::vector<nft::Change>& eleme
   // The kernel itself is the probe: nft_queue where it has it, the xt target else (kernel.md).
   std::string first_error;
   for (const auto form : {nft::QueueForm::Native, nft::QueueForm::XtTarget}) {
+    if (form == nft::QueueForm::XtTarget)
+      (void)socket_.dump(nft::queue_target_request(1), [](const nlmsghdr*) {});
     nft::Batch batch{options_.table};
     batch.append_queue_rule(nft::kControlChain, config_.queue_control, true, form);
     if (options_.check_peers) batch.append_queue_rule(nft::kPeerChain, config_.queue_peer, false, form);

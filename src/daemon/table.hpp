@@ -43,7 +43,7 @@ class Table {
   [[nodiscard]] std::map<std::string, std::uint64_t> counters();
 
   [[nodiscard]] const nft::Marks& marks() const noexcept { return marks_; }
-  // "queue" (nft_queue) or "xt NFQUEUE"; "" where an adopted table was not asked.
+  // "queue" (nft_queue), "xt NFQUEUE", or "as adopted": whichever an earlier run found.
   [[nodiscard]] const std::string& queue_form() const noexcept { return queue_form_; }
 
  private:

@@ -6,6 +6,7 @@
 #include <libnftnl/rule.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/xt_NFQUEUE.h>
 
@@ -18,7 +19,8 @@
 namespace icqgate::nft {
 namespace {
 
-constexpr std::size_t kRoom = 512;  // more than any one element message takes
+constexpr std::size_t kRoom = 512;                 // more than any one element message takes
+constexpr std::uint32_t kQueueTargetRevision = 3;  // with xt_NFQ_info_v3
 
 template <auto free_function>
 struct FreeWith {
@@ -34,6 +36,11 @@ constexpr std::uint16_t nft_type(std::uint16_t message) { return NFNL_SUBSYS_NFT
 constexpr std::uint64_t to_be64(std::uint64_t value) {
   if constexpr (std::endian::native == std::endian::big) return value;
   return __builtin_bswap64(value);
+}
+
+constexpr std::uint32_t to_be32(std::uint32_t value) {
+  if constexpr (std::endian::native == std::endian::big) return value;
+  return __builtin_bswap32(value);
 }
 
 nlmsghdr* put_header(std::byte* where, std::uint16_t type, std::uint16_t flags, std::uint8_t family,
@@ -125,7 +132,7 @@ void Batch::append_queue_rule(const std::string& chain, std::uint16_t queue, boo
     info->flags = bypass ? NFQ_FLAG_BYPASS : 0;
     nftnl_expr* expression = nftnl_expr_alloc("target");
     nftnl_expr_set_str(expression, NFTNL_EXPR_TG_NAME, "NFQUEUE");
-    nftnl_expr_set_u32(expression, NFTNL_EXPR_TG_REV, 3);
+    nftnl_expr_set_u32(expression, NFTNL_EXPR_TG_REV, kQueueTargetRevision);
     nftnl_expr_set(expression, NFTNL_EXPR_TG_INFO, info, size);
     nftnl_rule_add_expr(rule.get(), expression);
   }
@@ -166,6 +173,17 @@ std::vector<std::byte> Batch::finish() {
   messages_ = 0;
   sequence_ = 1;
   return std::exchange(bytes_, {});
+}
+
+std::vector<std::byte> queue_target_request(std::uint32_t sequence) {
+  std::vector<std::byte> bytes(kRoom);
+  nlmsghdr* header = put_header(bytes.data(), NFNL_SUBSYS_NFT_COMPAT << 8 | NFNL_MSG_COMPAT_GET, 0,
+                                NFPROTO_IPV4, 0, sequence);
+  mnl_attr_put_strz(header, NFTA_COMPAT_NAME, "NFQUEUE");
+  mnl_attr_put_u32(header, NFTA_COMPAT_REV, to_be32(kQueueTargetRevision));
+  mnl_attr_put_u32(header, NFTA_COMPAT_TYPE, to_be32(1));  // a target; 0 would be a match
+  bytes.resize(header->nlmsg_len);
+  return bytes;
 }
 
 std::vector<std::byte> dump_request(const std::string& table, SetId set, std::uint32_t sequence) {

@@ -62,6 +62,11 @@ class Batch {
   std::uint32_t sequence_ = 1;
 };
 
+// Asks the kernel for the xt target NFQUEUE. One message is the answer, and what it says does not matter:
+// asking makes the kernel load xt_NFQUEUE and nft_compat, which a rule in an inet table does not (the names
+// of such modules begin with their family, ipt_, and inet has none: xt_prefix in net/netfilter/x_tables.c).
+[[nodiscard]] std::vector<std::byte> queue_target_request(std::uint32_t sequence);
+
 // An element as a dump of NFT_MSG_GETSETELEM brings it.
 struct Dumped {
   Element element;
