@@ -52,7 +52,8 @@ class ByteReader {
     const auto bytes = take(sizeof(U));
     if (!bytes) return std::nullopt;
     std::uint64_t value = 0;
-    for (std::size_t i = sizeof(U); i-- > 0;) value = value << 8 | std::to_integer<std::uint64_t>((*bytes)[i]);
+    for (std::size_t i = sizeof(U); i-- > 0;)
+      value = value << 8 | std::to_integer<std::uint64_t>((*bytes)[i]);
     return static_cast<U>(value);
   }
 

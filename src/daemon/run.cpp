@@ -84,8 +84,7 @@ int run(const std::vector<std::string>& arguments) {
     std::fprintf(stderr, "icqgate: %s\n", service.error().c_str());
     return 1;
   }
-  (*service)->run();
-  return 0;
+  return (*service)->run() ? 0 : 1;
 }
 
 }  // namespace icqgate::daemon

@@ -60,7 +60,7 @@ void tell_manager([[maybe_unused]] const char* state) {
 }  // namespace
 
 Service::Service(const config::Config& config, Table table, sys::NfQueue control, sys::NfQueue peer,
-                 sys::Conntrack conntrack)
+                 sys::Conntrack conntrack, sys::UniqueFd lock)
     : config_{config},
       table_{std::move(table)},
       control_{std::move(control)},
@@ -74,9 +74,17 @@ Service::Service(const config::Config& config, Table table, sys::NfQueue control
       table_timer_{loop_},
       signals_{loop_, SIGTERM, SIGINT, SIGHUP},
       resolver_{std::make_unique<sys::Resolver>(loop_, config.resolvers)},
-      started_{Clock::now()} {}
+      started_{Clock::now()},
+      lock_{std::move(lock)} {}
 
 Result<std::unique_ptr<Service>, std::string> Service::start(const config::Config& config) {
+  auto lock = sys::lock_instance("icqgate/" + config.table);
+  if (!lock) {
+    if (lock.error().code == EADDRINUSE)
+      return tl::make_unexpected(
+          fmt::format("another icqgate runs here with the table inet {}", config.table));
+    return tl::make_unexpected(to_string(lock.error()));
+  }
   // The queues first: whoever holds them is the one icqgate of this network namespace, and a second one must
   // not touch the first one's table.
   auto control = open_queue(config.queue_control, sys::Failure::Open, "queue-control");
@@ -90,8 +98,8 @@ Result<std::unique_ptr<Service>, std::string> Service::start(const config::Confi
   const auto installed = table->install();
   if (!installed) return tl::make_unexpected("the kernel does not take the ruleset: " + installed.error());
 
-  std::unique_ptr<Service> service{
-      new Service{config, std::move(*table), std::move(*control), std::move(*peer), std::move(*conntrack)}};
+  std::unique_ptr<Service> service{new Service{config, std::move(*table), std::move(*control),
+                                               std::move(*peer), std::move(*conntrack), std::move(*lock)}};
   auto socket =
       ControlSocket::open(service->loop_, config.socket,
                           [self = service.get()](const std::string& word) { return self->answer(word); });
@@ -107,7 +115,7 @@ Result<std::unique_ptr<Service>, std::string> Service::start(const config::Confi
   return service;
 }
 
-void Service::run() {
+bool Service::run() {
   watch(Lane::Control);
   watch(Lane::Peer);
   wait_for_signal();
@@ -126,6 +134,7 @@ void Service::run() {
   }
   control_descriptor_.release();
   peer_descriptor_.release();
+  return !failed_;
 }
 
 void Service::watch(Lane lane) {
@@ -145,6 +154,7 @@ void Service::drain(Lane lane) {
   if (!received) {
     sys::log_error("queue {}: {}", lane == Lane::Control ? config_.queue_control : config_.queue_peer,
                    to_string(received.error()));
+    failed_ = true;
     loop_.stop();
     return;
   }
@@ -189,7 +199,7 @@ void Service::step(const engine::Event& event, const Waiting* waiting) {
       flush_changes();  // kernel first: the element is in before the packet that announced it goes on
       give(*verdict, waiting);
     } else if (const auto* report = std::get_if<engine::Report>(&action)) {
-      log_.write(*report, now);
+      reports_.push_back(*report);  // told once the verdicts are out
     } else if (const auto* ended = std::get_if<engine::EndFlow>(&action)) {
       ended_.push_back(ended->flow);
     } else if (const auto* question = std::get_if<engine::Ask>(&action)) {
@@ -256,6 +266,8 @@ void Service::after_step() {
     ended_.clear();
   }
   (void)control_.flush();  // verdicts for packets that were held
+  for (const auto& report : reports_) log_.write(report, Clock::now());
+  reports_.clear();
   arm_timer();
 }
 
@@ -317,13 +329,13 @@ void Service::look_around() {
 void Service::look_after_table() {
   // `nft flush ruleset` by others happens (kernel.md, trap 10).
   constexpr std::chrono::seconds kEvery{2};
-  if (!table_.exists()) {
+  if (!table_.intact()) {
     if (const auto restored = table_.restore(); restored) {
-      sys::log_warning("table inet {} was removed by somebody else: restored with what was live",
+      sys::log_warning("table inet {} was removed or replaced by somebody else: restored with what was live",
                        config_.table);
     } else {
-      sys::log_error("table inet {} was removed by somebody else and can't be restored: {}", config_.table,
-                     restored.error());
+      sys::log_error("table inet {} was removed or replaced by somebody else and can't be restored: {}",
+                     config_.table, restored.error());
     }
   }
   table_timer_.expires_after(kEvery);

@@ -18,6 +18,7 @@
 #include "daemon/table.hpp"
 #include "engine/engine.hpp"
 #include "sys/conntrack.hpp"
+#include "sys/instance_lock.hpp"
 #include "sys/nfqueue.hpp"
 #include "sys/resolver.hpp"
 
@@ -30,12 +31,13 @@ class Service {
   // Binds the queues, loads or adopts the table, opens the control socket. The error says what is missing.
   [[nodiscard]] static Result<std::unique_ptr<Service>, std::string> start(const config::Config& config);
 
-  // Until SIGTERM or SIGINT. What waits for a verdict then is let go (control) or dropped (peer).
-  void run();
+  // Until SIGTERM or SIGINT. What waits for a verdict then is dropped: its sender tries again. False: it
+  // ended because a queue failed.
+  [[nodiscard]] bool run();
 
  private:
   Service(const config::Config& config, Table table, sys::NfQueue control, sys::NfQueue peer,
-          sys::Conntrack conntrack);
+          sys::Conntrack conntrack, sys::UniqueFd lock);
 
   struct Waiting {  // the packet that the handler has in hands
     engine::Lane lane{};
@@ -79,10 +81,13 @@ class Service {
   boost::asio::signal_set signals_;
   std::unique_ptr<sys::Resolver> resolver_;
   std::unique_ptr<ControlSocket> socket_;
-  std::vector<nft::Change> changes_;    // of one decision: one transaction
-  std::vector<engine::FlowKey> ended_;  // conntrack entries to go once the verdicts are out
+  std::vector<nft::Change> changes_;     // of one decision: one transaction
+  std::vector<engine::Report> reports_;  // for the log
+  std::vector<engine::FlowKey> ended_;   // conntrack entries to go once the verdicts are out
   std::unordered_map<std::uint32_t, engine::Side> sides_;  // by interface index
   engine::TimePoint started_;
+  sys::UniqueFd lock_;  // no other icqgate writes this table
+  bool failed_ = false;
 };
 
 }  // namespace icqgate::daemon

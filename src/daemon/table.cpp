@@ -35,12 +35,20 @@ Result<Table, std::string> Table::open(const config::Config& config) {
   return Table{config, std::move(*socket)};
 }
 
-Result<Table::Installed, std::string> Table::install() {
+// The table as the kernel has it; nullopt if there is none.
+Result<std::optional<nft::TableInfo>, std::string> Table::look() {
   std::optional<nft::TableInfo> there;
   const auto asked = socket_.dump(nft::table_request(options_.table, 1), [&there](const nlmsghdr* message) {
     if (const auto info = nft::parse_table(bytes_of(message))) there = info;
   });
   if (!asked && asked.error().code != ENOENT) return tl::make_unexpected(to_string(asked.error()));
+  return there;
+}
+
+Result<Table::Installed, std::string> Table::install() {
+  const auto looked = look();
+  if (!looked) return tl::make_unexpected(looked.error());
+  const auto& there = *looked;
   if (there && !there->comment.starts_with(kSignature))
     return tl::make_unexpected(
         fmt::format("there is a table inet {} that icqgate did not make; remove it or choose "
@@ -75,9 +83,10 @@ Result<sys::Done, std::string> Table::load(const std::string& before,
   return sys::Done{};
 }
 
-bool Table::exists() {
-  const auto asked = socket_.dump(nft::table_request(options_.table, 1), [](const nlmsghdr*) {});
-  return asked || asked.error().code != ENOENT;
+bool Table::intact() {
+  const auto there = look();
+  if (!there) return true;  // not known: nothing is torn down for that
+  return *there && !(*there)->dormant && (*there)->comment == kSignature + nft::fingerprint(options_);
 }
 
 Result<sys::Done, std::string> Table::restore() {
@@ -88,7 +97,8 @@ Result<sys::Done, std::string> Table::restore() {
     elements.push_back(
         {nft::Change::Kind::Add, element,
          std::chrono::duration_cast<std::chrono::milliseconds>(until - now) + std::chrono::milliseconds{1}});
-  return load("", elements);
+  const auto there = look();
+  return load(there && *there ? fmt::format("delete table inet {}\n", options_.table) : "", elements);
 }
 
 Result<sys::Done, std::string> Table::wake(const std::vector<nft::Change>& elements) {

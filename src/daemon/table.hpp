@@ -4,12 +4,14 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.hpp"
 #include "config/config.hpp"
 #include "nft/batch.hpp"
+#include "nft/inspect.hpp"
 #include "nft/ruleset.hpp"
 #include "sys/nfnetlink.hpp"
 
@@ -29,9 +31,10 @@ class Table {
   enum class Installed { Loaded, Adopted, Replaced };
   [[nodiscard]] Result<Installed, std::string> install();
 
-  // Whether the table is there; false after `nft flush ruleset` and its like.
-  [[nodiscard]] bool exists();
-  // Puts a table that somebody else removed back, with the elements that are still live.
+  // Whether the table in the kernel is the one that was installed: false after `nft flush ruleset` and its
+  // like.
+  [[nodiscard]] bool intact();
+  // Puts a table that somebody else removed or replaced back, with the elements that are still live.
   [[nodiscard]] Result<sys::Done, std::string> restore();
 
   // All of it or, on an error, nothing.
@@ -48,6 +51,7 @@ class Table {
 
  private:
   Table(const config::Config& config, sys::NftSocket socket);
+  [[nodiscard]] Result<std::optional<nft::TableInfo>, std::string> look();
   [[nodiscard]] std::vector<nft::Change> worth_keeping();
   [[nodiscard]] Result<sys::Done, std::string> load(const std::string& before,
                                                     const std::vector<nft::Change>& elements);

@@ -243,6 +243,7 @@ class Engine {
   void reset_peer(const FlowKey& key, PeerFlow& flow, const SegmentSeen& seen);
   void remember_refused(const FlowKey& key, PeerFlow& flow);
   void forget_refused(bool one_at_least);
+  void forget_oldest();
   void open_return(const FlowKey& key, const peer::Handshake& handshake);
 
   // engine.cpp
@@ -276,6 +277,7 @@ class Engine {
   std::map<ReturnKey, Return> returns_;
   std::unordered_map<FlowKey, PeerFlow, FlowKeyHash> peers_;
   std::deque<std::pair<TimePoint, FlowKey>> ended_flows_;    // lately: what still comes of them is no news
+  std::deque<std::pair<TimePoint, FlowKey>> begun_peers_;    // of peers_, incomplete when put here
   std::deque<std::pair<TimePoint, FlowKey>> refused_peers_;  // of peers_, oldest first
   std::unordered_map<std::uint64_t, CookieMeaning> cookies_;
   std::unordered_map<Endpoint, LoginAddress, EndpointHash> logins_;

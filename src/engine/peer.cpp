@@ -49,6 +49,7 @@ void Engine::on_peer(const SegmentSeen& seen) {
   const bool fresh = found == peers_.end();
   if (fresh) {
     if (peers_.size() >= kMostPeerFlows) forget_refused(true);
+    if (peers_.size() >= kMostPeerFlows) forget_oldest();
     if (peers_.size() >= kMostPeerFlows) {  // a flood: nothing is opened by it, and what is not ours passes
       verdict(seen, seen.lane == Lane::Peer ? Verdict::Kind::Drop : Verdict::Kind::Release);
       return;
@@ -73,14 +74,31 @@ void Engine::on_peer(const SegmentSeen& seen) {
   }
   // Most are decided by their first segment: only the others need a deadline.
   if (!fresh) return;
-  if (const auto still = peers_.find(key); still != peers_.end() && !still->second.refused)
+  while (!begun_peers_.empty() && begun_peers_.front().first <= now_) begun_peers_.pop_front();
+  if (const auto still = peers_.find(key); still != peers_.end() && !still->second.refused) {
     arm(still->second.until, Timer::Kind::Peer, key);
+    begun_peers_.emplace_back(still->second.until, key);
+  }
 }
 
 void Engine::remember_refused(const FlowKey& key, PeerFlow& flow) {
   flow.refused = true;
   flow.until = now_ + kRefusedMemory;
   refused_peers_.emplace_back(flow.until, key);
+}
+
+// A flood of openings that never end must not keep out the good ones: the oldest handshake still incomplete
+// makes room.
+void Engine::forget_oldest() {
+  while (!begun_peers_.empty()) {
+    const auto [until, key] = begun_peers_.front();
+    begun_peers_.pop_front();
+    const auto found = peers_.find(key);
+    if (found == peers_.end() || found->second.refused || found->second.until != until) continue;
+    actions_.emplace_back(EndFlow{key});
+    peers_.erase(found);
+    return;
+  }
 }
 
 // Those whose time is over; or the oldest before its time, so that a flood of refusals does not keep out the
@@ -248,7 +266,13 @@ void Engine::judge_outbound(const FlowKey& key, PeerFlow& flow, const SegmentSee
     peers_.erase(key);
   };
   if (state == clients_.end() || state->second.online.empty()) {
-    none_of_ours(Reason::NoSession);
+    if (strict) {
+      none_of_ours(Reason::NoSession);
+    } else {
+      // Watched, and not by this run: a session that an earlier one followed. It passes as it did (S1).
+      verdict(seen, Verdict::Kind::Verify);
+      peers_.erase(key);
+    }
     return;
   }
   if (seen.from == Side::Wan) {

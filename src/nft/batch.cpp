@@ -81,9 +81,9 @@ void Batch::begin() {
 
 void Batch::element_message(bool add, const Element& element, std::chrono::milliseconds timeout) {
   begin();
-  nlmsghdr* header = put_header(room(kRoom), nft_type(add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM),
-                                static_cast<std::uint16_t>(NLM_F_ACK | (add ? NLM_F_CREATE : 0)),
-                                NFPROTO_INET, 0, sequence_++);
+  nlmsghdr* header =
+      put_header(room(kRoom), nft_type(add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM),
+                 static_cast<std::uint16_t>(add ? NLM_F_CREATE : 0), NFPROTO_INET, 0, sequence_++);
   mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, table_.c_str());
   mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, std::string{set_name(element.set())}.c_str());
   nlattr* list = mnl_attr_nest_start(header, NFTA_SET_ELEM_LIST_ELEMENTS);
@@ -94,6 +94,7 @@ void Batch::element_message(bool add, const Element& element, std::chrono::milli
     mnl_attr_put_u64(header, NFTA_SET_ELEM_TIMEOUT, to_be64(static_cast<std::uint64_t>(timeout.count())));
   mnl_attr_nest_end(header, entry);
   mnl_attr_nest_end(header, list);
+  last_ = used_;
   used_ += header->nlmsg_len;
   ++messages_;
 }
@@ -165,6 +166,8 @@ void Batch::delete_table() {
 }
 
 std::vector<std::byte> Batch::finish() {
+  if (last_ != 0) reinterpret_cast<nlmsghdr*>(bytes_.data() + last_)->nlmsg_flags |= NLM_F_ACK;
+  last_ = 0;
   const nlmsghdr* header =
       put_header(room(kRoom), NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES, sequence_);
   used_ += header->nlmsg_len;

@@ -58,6 +58,7 @@ class Batch {
   std::string table_;
   std::vector<std::byte> bytes_;
   std::size_t used_ = 0;
+  std::size_t last_ = 0;  // where the last element message begins
   std::size_t messages_ = 0;
   std::uint32_t sequence_ = 1;
 };

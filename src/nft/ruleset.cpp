@@ -139,9 +139,9 @@ void dynamic_sets(std::string& out, const RulesetOptions& options, const Words& 
         "\t\ttype inet_service : ipv4_addr . inet_service\n\t\tflags timeout\n\t}\n\n";
   out +=
       "\tset admitted {\n\t\tcomment \"peer connections that may still prove themselves\"\n"
-      "\t\ttype ipv4_addr . inet_service . ipv4_addr . inet_service\n\t\tsize 65536\n\t\tflags "
+      "\t\ttype ipv4_addr . inet_service . ipv4_addr . inet_service\n\t\tsize 262144\n\t\tflags "
       "dynamic,timeout\n"
-      "\t\ttimeout 30s\n\t}\n\n"
+      "\t\ttimeout 30s\n\t\tgc-interval 5s\n\t}\n\n"
       "\tset first_syn {\n\t\tcomment \"outbound SYNs left to the other tables\"\n"
       "\t\ttype ipv4_addr . inet_service . ipv4_addr . inet_service\n\t\tsize 65536\n\t\tflags "
       "dynamic,timeout\n"
@@ -183,10 +183,12 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
       .rule(fmt::format("goto {}", kPeerChain));
 
   Chain{out, "to_server", "from its first segment on a flow to a server is watched; older ones only pass"}
-      .rule(fmt::format("ct state new {} {} goto control", kOpening, w.ct_set(m.watched)))
+      .rule(fmt::format("{} {} goto control", kOpening, w.ct_set(m.watched)))
       .rule("goto pass");
 
-  Chain{out, "pending", ""}.rule(fmt::format("{} goto pass", w.ct_set(m.pending)));
+  Chain{out, "pending", "its SYN carries nothing yet"}
+      .rule("ip hdrlength . tcp doff . ip length != @bare4 drop")
+      .rule(fmt::format("{} goto pass", w.ct_set(m.pending)));
 
   {
     Chain chain{out, "to_peer", "a client with a session opens a connection to somebody's listening port"};
@@ -207,6 +209,13 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
     Chain chain{out, "from_lan", ""};
     chain.rule(fmt::format("{} goto control", w.ct_is(m.watched)))
         .rule(fmt::format("{} goto checked", w.ct_is(m.pending)))
+        .note(
+            "A listener goes on talking on a connection that conntrack has forgotten: taken for a new one, "
+            "it would")
+        .note("let the peer in as the one who answers.")
+        .rule(fmt::format("ct direction original ct state new tcp flags & (fin | syn | rst | ack) != syn "
+                          "meta nfproto ipv4 {}tcp sport {} drop",
+                          w.client("saddr"), w.ports))
         .note("what a listening client answers to a peer that has not proved itself yet")
         .rule(fmt::format("ct direction reply meta nfproto ipv4 {}tcp sport {} goto checked",
                           w.client("saddr"), w.ports))
@@ -215,21 +224,24 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
         .rule(fmt::format("{}ip6 daddr . tcp dport @login6 goto to_server", w.client6("saddr")))
         .rule("ip saddr . ip daddr . tcp dport @servers4 goto to_server")
         .rule("ip6 saddr . ip6 daddr . tcp dport @servers6 goto to_server")
-        .rule(fmt::format("ct state new {} tcp dport 1024-65535 ip saddr @sessions goto to_peer", kOpening));
+        .rule(fmt::format("{} tcp dport 1024-65535 ip saddr @sessions goto to_peer", kOpening));
   }
 
   Chain{out, "admit", "a SYN to an open port; with payload (Fast Open) it is none of ours"}
       .rule("ip hdrlength . tcp doff . ip length != @bare4 drop")
-      .rule("update @admitted { ip saddr . tcp sport . ip daddr . tcp dport }")
-      .rule("goto pass");
+      .rule("update @admitted { ip saddr . tcp sport . ip daddr . tcp dport } goto pass")
+      .note("that set is full: a flood; it has to prove itself all the same, only without a deadline")
+      .rule("goto pending");
 
   {
     Chain chain{out, "to_listener", "into the port range: only by a pinhole, and only what proves itself"};
     if (w.limited)
       chain.note("nobody outside may come with an inside address").rule("ip saddr @clients4 drop");
-    chain.rule(fmt::format("ct state new {} ip daddr . tcp dport @pinholes goto admit", kOpening))
-        .rule(fmt::format("ct state new {} ip saddr . ip daddr . tcp dport @returns goto admit", kOpening))
-        .rule("ct state new tcp flags & syn == syn counter name no_pinhole drop")
+    chain.rule(fmt::format("{} ip daddr . tcp dport @pinholes goto admit", kOpening))
+        .rule(fmt::format("{} ip saddr . ip daddr . tcp dport @returns goto admit", kOpening))
+        .rule(fmt::format("{} counter name no_pinhole drop", kOpening))
+        .note("of no connection at all: scans")
+        .rule("ct state new ip hdrlength . tcp doff . ip length @bare4 counter name no_pinhole drop")
         .rule("ip hdrlength . tcp doff . ip length @bare4 goto pass")
         .rule(fmt::format("ip saddr . tcp sport . ip daddr . tcp dport @admitted goto {}", kPeerChain))
         .rule("counter name late reject with tcp reset");
@@ -250,7 +262,10 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
       .hook(fmt::format("filter hook forward priority {}", options.priority))
       .rule("meta l4proto != tcp accept")
       .rule(fmt::format("{} counter name refused reject with tcp reset", w.packet_is(m.pending)))
-      .rule(fmt::format("{} {} accept", w.ct_is(m.verified), w.allow()))
+      .rule(fmt::format("{} tcp flags & (fin | syn | rst | ack) != syn {} accept", w.ct_is(m.verified),
+                        w.allow()))
+      .note("a new connection on the ports of one that proved itself has to do so anew")
+      .rule(fmt::format("{} {}", w.ct_is(m.verified), w.ct_set(0)))
       .rule(fmt::format("iifname {} oifname {} goto from_lan", w.lan, w.wan))
       .rule(fmt::format("iifname {} oifname {} goto to_lan", w.wan, w.lan));
 }
@@ -279,13 +294,18 @@ std::string dynamic_body(const RulesetOptions& options) {
   dynamic_sets(out, options, w);
   queue_chains(out, options, w);
   forward_chains(out, options, w);
+  Chain{out, "before",
+        "rules that restore a packet mark from the ct mark bring ours along, where it means something else"}
+      .hook("filter hook prerouting priority mangle + 10")
+      .rule(fmt::format("meta mark & {:#010x} != 0 meta mark set meta mark & {:#010x}", w.marks.mask,
+                        ~w.marks.mask));
   Chain{out, "after", "what the verdict of an inspected packet said of its flow"}
       .hook("filter hook postrouting priority filter")
       .rule(fmt::format("meta l4proto tcp {} {}", w.packet_is(w.marks.watched), w.ct_set(w.marks.verified)))
       .rule(fmt::format("meta l4proto tcp {} {}", w.packet_is(w.marks.pending), w.ct_set(0)))
       .note("The other tables let this one out by themselves: it is watched for the port it names, and never")
       .note("refused for what it is not.")
-      .rule(fmt::format("{} ct state new {} ip saddr . tcp sport . ip daddr . tcp dport @first_syn delete "
+      .rule(fmt::format("{} {} ip saddr . tcp sport . ip daddr . tcp dport @first_syn delete "
                         "@first_syn {{ ip saddr . tcp sport . ip daddr . tcp dport }} {}",
                         w.packet_is(0), kOpening, w.ct_set(w.marks.watched)));
   if (options.masquerade) nat_chains(out, w);

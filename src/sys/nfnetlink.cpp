@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 #include "sys/nfnetlink_socket.hpp"
 
@@ -64,7 +65,8 @@ Result<NftSocket, SysError> NftSocket::open() {
 std::uint32_t NftSocket::port_id() const noexcept { return mnl_socket_get_portid(socket_.get()); }
 
 Result<Done, NftError> NftSocket::send_batch(Bytes batch) {
-  discard_pending(*socket_, buffer_);  // answers that came too late for an earlier call
+  if (std::exchange(unread_, false))
+    discard_pending(*socket_, buffer_);  // answers that came too late for an earlier call
   if (batch.size() > send_buffer_) {
     raise_send_buffer(*socket_, static_cast<int>(std::min(batch.size(), std::size_t{1} << 30)));
     send_buffer_ = batch.size();
@@ -74,16 +76,19 @@ Result<Done, NftError> NftSocket::send_batch(Bytes batch) {
   }
 
   std::size_t waiting_for = acknowledgments_asked(batch);
+  const bool asked = waiting_for > 0;
   std::optional<NftError> failure;
   while (true) {
     // Errors are there without being asked for; so read on until nothing is left, and wait only if an answer
     // that was asked for is missing.
+    if (asked && waiting_for == 0 && !failure) break;  // the last was asked for; errors come before it
     const bool wait = waiting_for > 0 && !failure;
     const auto datagram = receive_datagram(*socket_, buffer_, wait ? kWait : std::chrono::milliseconds{0});
     if (!datagram) {
       if (datagram.error().code == EAGAIN) {
         if (!wait) break;
         failure = NftError{ETIMEDOUT, 0};
+        unread_ = true;
       } else if (!failure) {
         failure = NftError{datagram.error().code, 0};
       }
@@ -104,6 +109,7 @@ Result<Done, NftError> NftSocket::send_batch(Bytes batch) {
 Result<Done, NftError> NftSocket::dump(Bytes message, const std::function<void(const nlmsghdr*)>& handler) {
   const auto done = request(*socket_, message, buffer_, kWait, handler);
   if (done) return Done{};
+  unread_ = true;
   return tl::make_unexpected(NftError{done.error().code, 0});
 }
 

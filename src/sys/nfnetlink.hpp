@@ -47,6 +47,7 @@ class NftSocket {
   MnlSocket socket_;
   std::vector<std::byte> buffer_;
   std::size_t send_buffer_ = 0;
+  bool unread_ = false;  // an answer may still come that nobody waits for
 };
 
 // Tells of every change of a ruleset of this network namespace, one's own included (compare port ids).

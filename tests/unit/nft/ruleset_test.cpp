@@ -101,7 +101,7 @@ TEST_CASE("the dynamic table", "[nft][ruleset]") {
       CHECK(count(text, kind + std::string{set_name(id)} + " {") ==
             (id == SetId::Forwards && !masquerade ? 0U : 1U));
     }
-    CHECK(has(text, "hook prerouting") == masquerade);
+    CHECK(has(text, "nat hook prerouting") == masquerade);
     CHECK(has(text, std::string{"chain "} + kControlChain));
     CHECK(has(text, std::string{"chain "} + kPeerChain));
     CHECK_FALSE(has(text, "flush"));
