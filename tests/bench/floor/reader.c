@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The floor: the smallest program that could read icqgate's queues. Every packet gets ACCEPT at once, nothing is
-// looked at, nothing remembered, nothing can go wrong gracefully.
+// The floor: the smallest program that could read icqgate's queues. Every packet gets ACCEPT at once, nothing
+// is looked at, nothing remembered, nothing can go wrong gracefully.
 //
 // usage: reader [--open-pinholes TABLE] QUEUE[=MARK]...
-//   =MARK           the verdict sets this packet mark (icqgate's for a peer who has proved himself, so that nothing
+//   =MARK           the verdict sets this packet mark (icqgate's for a peer who has proved himself, so that
+//   nothing
 //                   of his flow is queued again)
 //   --open-pinholes one bare nf_tables transaction before the verdict of a packet that announces a port: adds
 //                   source address . port to the set `pinholes`, and waits for the kernel's answer
@@ -57,7 +58,8 @@ static struct mnl_socket* open_netfilter(void) {
 
 static void bind_queue(struct mnl_socket* to, uint16_t number) {
   char buffer[1024] = {0};
-  struct nlmsghdr* header = put(buffer, NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_CONFIG, NLM_F_ACK, AF_UNSPEC, number);
+  struct nlmsghdr* header =
+      put(buffer, NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_CONFIG, NLM_F_ACK, AF_UNSPEC, number);
   const struct nfqnl_msg_config_cmd command = {.command = NFQNL_CFG_CMD_BIND, .pf = htons(AF_UNSPEC)};
   mnl_attr_put(header, NFQA_CFG_CMD, sizeof command, &command);
   const struct nfqnl_msg_config_params params = {.copy_range = htonl(0xffff), .copy_mode = NFQNL_COPY_PACKET};
@@ -76,7 +78,8 @@ static uint32_t number_at(const unsigned char* at, int bytes) {
   return value;
 }
 
-// The announcement of tests/bench/load/sessions.c: FLAP, SNAC (01,1E), TLV 0x06, TLV 0x0C with the port at its 6th byte.
+// The announcement of tests/bench/load/sessions.c: FLAP, SNAC (01,1E), TLV 0x06, TLV 0x0C with the port at
+// its 6th byte.
 static const unsigned char* announced_port(const unsigned char* packet, size_t size) {
   const size_t ip = (packet[0] & 15u) * 4u;
   if (size < ip + 20) return NULL;
@@ -135,7 +138,8 @@ static size_t answer(const struct nlmsghdr* got, char* out) {
   const struct nfqnl_msg_verdict_hdr verdict = {.verdict = htonl(NF_ACCEPT), .id = packet->packet_id};
   mnl_attr_put(header, NFQA_VERDICT_HDR, sizeof verdict, &verdict);
   for (size_t i = 0; i < queue_count; ++i)
-    if (queues[i].number == number && queues[i].marks) mnl_attr_put_u32(header, NFQA_MARK, htonl(queues[i].mark));
+    if (queues[i].number == number && queues[i].marks)
+      mnl_attr_put_u32(header, NFQA_MARK, htonl(queues[i].mark));
   return header->nlmsg_len;
 }
 
@@ -147,7 +151,8 @@ int main(int argc, char** argv) {
     }
     char* end;
     const unsigned long number = strtoul(argv[i], &end, 10);
-    if (queue_count == kMostQueues || number > 65535 || (*end != '\0' && *end != '=')) queue_count = kMostQueues + 1;
+    if (queue_count == kMostQueues || number > 65535 || (*end != '\0' && *end != '='))
+      queue_count = kMostQueues + 1;
     if (queue_count > kMostQueues) break;
     queues[queue_count++] = (struct Queue){.number = (uint16_t)number,
                                            .marks = *end == '=',

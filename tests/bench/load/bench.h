@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the load programs share: network namespaces, the clock, and ending with a reason. Every program makes the
-// sockets of both ends itself, each in its namespace, so that one clock times both and no other process stands between.
+// What the load programs share: network namespaces, the clock, and ending with a reason. Every program makes
+// the sockets of both ends itself, each in its namespace, so that one clock times both and no other process
+// stands between.
 #pragma once
 
 #include <arpa/inet.h>
@@ -69,7 +70,8 @@ static inline void limit_waits(int fd, long seconds) {
     fail("SO_RCVTIMEO");
 }
 
-// close() then sends a reset: no port stays in TIME_WAIT, and a run can make more connections than there are ports.
+// close() then sends a reset: no port stays in TIME_WAIT, and a run can make more connections than there are
+// ports.
 static inline void close_with_reset(int fd) {
   const struct linger none = {.l_onoff = 1, .l_linger = 0};
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// One TCP connection, as many bytes as go through in a time. With a UIN the connection begins as one between peers
-// (PEER_INIT, answer); with UIN 0 as no protocol at all.
+// One TCP connection, as many bytes as go through in a time. With a UIN the connection begins as one between
+// peers (PEER_INIT, answer); with UIN 0 as no protocol at all.
 //
 // usage: bulk RECEIVER-NETNS ADDRESS PORT UIN CONNECTOR-NETNS SECONDS up|down
 //        up: the connector sends, the listener receives; down: the other way

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// New peer connections: connect, PEER_INIT, first answer. The listener is a process of its own in the LAN, the
-// connector is this one; both end when the count is reached, or 3 s after the last thing that happened.
+// New peer connections: connect, PEER_INIT, first answer. The listener is a process of its own in the LAN,
+// the connector is this one; both end when the count is reached, or 3 s after the last thing that happened.
 //
 // usage: peers LISTENER-NETNS ADDRESS PORT UIN CONNECTOR-NETNS COUNT AT-A-TIME
 // prints {"connections": N, "failed": N, "seconds": S, "times": [ns, ...]}
@@ -18,6 +18,7 @@ static unsigned char handshake[kHandshakeSize];
 static unsigned char answer[kAnswerSize];
 
 static void serve(int listener) {
+  close(STDOUT_FILENO);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   const int loop = epoll_create1(EPOLL_CLOEXEC);
   struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
@@ -45,7 +46,8 @@ static void serve(int listener) {
   }
 }
 
-static void one_at_a_time(struct sockaddr_in to, size_t count, uint64_t* times, size_t* done, size_t* failed) {
+static void one_at_a_time(struct sockaddr_in to, size_t count, uint64_t* times, size_t* done,
+                          size_t* failed) {
   for (size_t i = 0; i < count && *failed < 20; ++i) {
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     limit_waits(fd, kPatience);
@@ -79,8 +81,8 @@ static void begin(int loop, struct Slot* slots, size_t at, struct sockaddr_in to
   epoll_ctl(loop, EPOLL_CTL_ADD, slot->fd, &event);
 }
 
-static void many_at_a_time(struct sockaddr_in to, size_t count, size_t at_a_time, uint64_t* times, size_t* done,
-                           size_t* failed) {
+static void many_at_a_time(struct sockaddr_in to, size_t count, size_t at_a_time, uint64_t* times,
+                           size_t* done, size_t* failed) {
   struct Slot slots[kMostAtATime];
   struct epoll_event events[256];
   const int loop = epoll_create1(EPOLL_CLOEXEC);
