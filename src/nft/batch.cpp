@@ -16,20 +16,15 @@
 #include <memory>
 #include <utility>
 
+#include "base/close_with.hpp"
+
 namespace icqgate::nft {
 namespace {
 
 constexpr std::size_t kRoom = 512;                 // more than any one element message takes
 constexpr std::uint32_t kQueueTargetRevision = 3;  // with xt_NFQ_info_v3
 
-template <auto free_function>
-struct FreeWith {
-  template <class T>
-  void operator()(T* handle) const noexcept {
-    free_function(handle);
-  }
-};
-using Rule = std::unique_ptr<nftnl_rule, FreeWith<&nftnl_rule_free>>;
+using Rule = std::unique_ptr<nftnl_rule, CloseWith<&nftnl_rule_free>>;
 
 constexpr std::uint16_t nft_type(std::uint16_t message) { return NFNL_SUBSYS_NFTABLES << 8 | message; }
 

@@ -13,18 +13,13 @@
 #include <bit>
 #include <memory>
 
+#include "base/close_with.hpp"
+
 namespace icqgate::nft {
 namespace {
 
-template <auto free_function>
-struct FreeWith {
-  template <class T>
-  void operator()(T* handle) const noexcept {
-    free_function(handle);
-  }
-};
-using Table = std::unique_ptr<nftnl_table, FreeWith<&nftnl_table_free>>;
-using Object = std::unique_ptr<nftnl_obj, FreeWith<&nftnl_obj_free>>;
+using Table = std::unique_ptr<nftnl_table, CloseWith<&nftnl_table_free>>;
+using Object = std::unique_ptr<nftnl_obj, CloseWith<&nftnl_obj_free>>;
 
 std::vector<std::byte> request(std::uint16_t message, std::uint16_t flags, std::uint32_t sequence,
                                void (*build)(nlmsghdr*, const std::string&), const std::string& table) {

@@ -5,19 +5,13 @@
 
 #include <memory>
 
+#include "base/close_with.hpp"
+
 namespace icqgate::sys {
 
 // One alias per C type; no bare handle outlives the line that got it. Types of one file only have their alias
 // there: libnetfilter_conntrack's headers bring an older <linux/netfilter/nfnetlink.h> along that hides the
 // kernel's own.
-template <auto close>
-struct CloseWith {
-  template <class T>
-  void operator()(T* handle) const noexcept {
-    close(handle);
-  }
-};
-
 using MnlSocket = std::unique_ptr<mnl_socket, CloseWith<&mnl_socket_close>>;
 
 }  // namespace icqgate::sys
