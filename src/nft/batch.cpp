@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -62,8 +61,9 @@ void put_value(nlmsghdr* header, std::uint16_t type, Bytes value) {
 Batch::Batch(std::string table) : table_{std::move(table)} {}
 
 std::byte* Batch::room(std::size_t bytes) {
-  if (bytes_.size() < used_ + bytes) bytes_.resize(std::max(used_ + bytes, 2 * bytes_.size()));
-  std::memset(bytes_.data() + used_, 0, bytes);
+  // Not cleared: libmnl clears the headers and the padding that it writes. One growth serves an announcement.
+  constexpr std::size_t kFirst = 4 * kRoom;
+  if (bytes_.size() < used_ + bytes) bytes_.resize(std::max({used_ + bytes, 2 * bytes_.size(), kFirst}));
   return bytes_.data() + used_;
 }
 
