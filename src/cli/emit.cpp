@@ -68,7 +68,8 @@ std::string host_words(const config::LoginHost& host) {
   const auto* address = std::get_if<IpAddress>(&host.host);
   if (address != nullptr) return host.port ? to_string(Endpoint{*address, *host.port}) : to_string(*address);
   const auto& name = std::get<dns::DomainName>(host.host);
-  return host.port ? fmt::format("{}:{}", name, host.port->get()) : name;
+  return (host.port ? fmt::format("{}:{}", name, host.port->get()) : name) +
+         (host.private_allowed ? "!private" : "");
 }
 
 // Nothing that changes from run to run but the time of --resolve: same input, same bytes.

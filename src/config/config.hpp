@@ -26,7 +26,8 @@ struct PortRange {
 
 struct LoginHost {
   std::variant<IpAddress, dns::DomainName> host;
-  std::optional<Port> port;  // absent: every login-port
+  std::optional<Port> port;      // absent: every login-port
+  bool private_allowed = false;  // "!private": its name may stand for private addresses (security.md S20)
   friend bool operator==(const LoginHost&, const LoginHost&) = default;
 };
 
@@ -34,6 +35,8 @@ enum class PeerCheck { Strict, Log, Off };
 // Outbound connections of a client with a session: Auto leaves them to the other tables first; Check takes
 // all.
 enum class Outbound { Auto, Check };
+// How an element's timeout is renewed: as a probe of the kernel says, or always by replacing the element.
+enum class TimeoutUpdate { Probe, Replace };
 
 // The configuration. Every member is a key of the file and an option --key of run, check, emit
 // and trace.
@@ -47,27 +50,38 @@ struct Config {
   std::vector<Subnet> clients;     // client       (default: none = any address seen on the LAN side)
   PortRange port_range;            // port-range   (20000-20099)
   std::set<Port> port_deny;        // port-deny    (beside the built-in list)
-  std::uint32_t ports_per_client = 3;         // ports-per-client, 1..64
-  bool masquerade = false;                    // masquerade   yes|no
-  std::vector<Endpoint> resolvers;            // resolver     system (empty here) or address[:port]
-  std::chrono::seconds ttl_min{30};           // ttl-min      seconds, or 30s 5m 2h 1d
-  std::chrono::seconds ttl_max{3600};         // ttl-max
-  std::chrono::seconds keep{600};             // keep         how long an address stays after its TTL
-  std::string table = "icqgate";              // table        a name as nft takes it
-  std::int32_t priority = -5;                 // priority     of the forward chain
-  std::uint32_t mark_mask = 0x06000000;       // mark-mask    at least two bits; the lowest two are used
-  std::uint16_t queue_control = 5190;         // queue-control
-  std::uint16_t queue_peer = 5191;            // queue-peer
-  Outbound outbound = Outbound::Auto;         // outbound     auto | check
-  std::set<std::uint8_t> dc_types;            // dc-type      that open a port (none: 1, 3, 4, 5, 6)
-  PeerCheck peer_check = PeerCheck::Strict;   // peer-check   strict | log | off
-  bool check_cookie = true;                   // check-cookie yes|no (protocol.md 4.5)
+  std::uint32_t ports_per_client = 3;      // ports-per-client, 1..64
+  bool masquerade = false;                 // masquerade   yes|no
+  std::vector<Endpoint> resolvers;         // resolver     system (empty here) or address[:port]
+  std::uint32_t queries_per_minute = 120;  // queries-per-minute  that icqgate sends at most, 1..6000
+  bool hold_answers = true;                // hold-answers yes|no: DNS answers to LAN clients, for login hosts
+  std::vector<IpAddress> dns_servers;      // dns-server   whose answers to LAN clients count; empty: those
+                                           //              that `resolver` stands for
+  std::chrono::seconds ttl_min{30};        // ttl-min      seconds, or 30s 5m 2h 1d
+  std::chrono::seconds ttl_max{3600};      // ttl-max
+  std::chrono::seconds keep{600};          // keep         how long an address stays after its TTL
+  std::uint32_t addresses_per_name = 64;   // addresses-per-name  1..1024, of one type; and in all:
+  std::uint32_t addresses_total = 1024;    // addresses-total     1..65536, of all names
+  std::string table = "icqgate";           // table        a name as nft takes it
+  std::int32_t priority = -5;              // priority     of the forward chain
+  std::uint32_t mark_mask = 0x06000000;    // mark-mask    at least two bits; the lowest two are used
+  std::uint16_t queue_control = 5190;      // queue-control
+  std::uint16_t queue_peer = 5191;         // queue-peer
+  std::uint16_t queue_names = 5192;        // queue-names  held DNS answers, and SYNs to unknown servers
+  bool owner = false;                      // owner        yes|no: the table belongs to the running service
+  TimeoutUpdate timeout_update = TimeoutUpdate::Probe;  // timeout-update probe | replace
+  Outbound outbound = Outbound::Auto;                   // outbound     auto | check
+  std::set<std::uint8_t> dc_types;                      // dc-type      that open a port (none: 1, 3, 4, 5, 6)
+  PeerCheck peer_check = PeerCheck::Strict;             // peer-check   strict | log | off
+  bool check_cookie = true;                             // check-cookie yes|no (protocol.md 4.5)
   bool allow_old_versions = true;             // allow-old-versions yes|no: peer handshakes of versions 2 to 5
   std::chrono::seconds pinhole_timeout{120};  // pinhole-timeout  kernel timeout of a pinhole, refreshed while
                                               //                  the session lives
   std::chrono::seconds session_idle{600};     // session-idle     a control flow silent for so long is over
   std::string socket = "/run/icqgate/icqgate.sock";  // socket       of `icqgate status`
-  bool flush_on_exit = false;                        // flush-on-exit yes|no
+  std::string state =
+      "/var/lib/icqgate/state.json";  // state        what a restart continues from; "": nothing
+  bool flush_on_exit = false;         // flush-on-exit yes|no
 
   friend bool operator==(const Config&, const Config&) = default;
 };

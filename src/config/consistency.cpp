@@ -30,13 +30,21 @@ class Consistency {
   }
 
   void queues() {
-    if (any_wrong("queue-control", "queue-peer") || config_.queue_control != config_.queue_peer) return;
+    different("queue-control", config_.queue_control, "queue-peer", config_.queue_peer);
+    different("queue-control", config_.queue_control, "queue-names", config_.queue_names);
+    different("queue-peer", config_.queue_peer, "queue-names", config_.queue_names);
+  }
+
+  void addresses() {
+    if (any_wrong("addresses-per-name", "addresses-total") ||
+        config_.addresses_per_name <= config_.addresses_total)
+      return;
     for (const auto& [key, other] :
-         {std::pair{"queue-peer", "queue-control"}, {"queue-control", "queue-peer"}}) {
+         {std::pair{"addresses-per-name", "addresses-total"}, {"addresses-total", "addresses-per-name"}}) {
       const auto* const given = blamed(key, other);
       if (given == nullptr) continue;
-      errors_.add_value(given->place, key, given->text, fmt::format("the same as {}", other),
-                        "two different queue numbers");
+      errors_.add_value(given->place, key, given->text, "one name may have more addresses than all may",
+                        "addresses-per-name up to addresses-total");
       return;
     }
   }
@@ -59,10 +67,8 @@ class Consistency {
   }
 
   void resolvers() {
-    if (config_.resolvers.empty()) return;
-    if (const auto* system = find("resolver", "system"))
-      errors_.add_value(system->place, "resolver", system->text, "addresses are given beside it",
-                        "system alone, or addresses");
+    if (!config_.resolvers.empty()) system_alone("resolver");
+    if (!config_.dns_servers.empty()) system_alone("dns-server");
   }
 
   void ports() {
@@ -81,6 +87,21 @@ class Consistency {
   }
 
  private:
+  void different(const char* one, std::uint16_t first, const char* two, std::uint16_t second) {
+    if (any_wrong(one, two) || first != second) return;
+    for (const auto& [key, other] : {std::pair{two, one}, {one, two}}) {
+      const auto* const given = blamed(key, other);
+      if (given == nullptr) continue;
+      errors_.add_value(given->place, key, given->text, fmt::format("the same as {}", other),
+                        "two different queue numbers");
+      return;
+    }
+  }
+  void system_alone(std::string_view key) {
+    if (const auto* system = find(key, "system"))
+      errors_.add_value(system->place, key, system->text, "addresses are given beside it",
+                        "system alone, or addresses");
+  }
   [[nodiscard]] bool any_wrong(std::string_view a, std::string_view b) const {
     return said_.wrong.contains(a) || said_.wrong.contains(b);
   }
@@ -116,6 +137,7 @@ void check_consistency(const Config& config, const Said& said, ErrorList& errors
   Consistency check{config, said, errors};
   check.ttls();
   check.queues();
+  check.addresses();
   check.interfaces();
   check.resolvers();
   check.ports();

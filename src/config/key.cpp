@@ -87,6 +87,26 @@ Wrong set_outbound(Config& config, std::string_view text) {
   return std::nullopt;
 }
 
+Wrong set_timeout_update(Config& config, std::string_view text) {
+  if (text != "probe" && text != "replace") return "";
+  config.timeout_update = text == "probe" ? TimeoutUpdate::Probe : TimeoutUpdate::Replace;
+  return std::nullopt;
+}
+
+// As add_resolver().
+Wrong add_dns_server(Config& config, std::string_view text) {
+  if (text == "system") return std::nullopt;
+  return append<&Config::dns_servers, parse_server_address>(config, text);
+}
+
+Wrong set_state(Config& config, std::string_view text) {
+  if (text == "none") {
+    config.state.clear();
+    return std::nullopt;
+  }
+  return set<&Config::state, parse_file_path>(config, text);
+}
+
 Wrong add_dc_type(Config& config, std::string_view text) {
   return keep(parse_number(text, {0, 255}),
               [&](std::int64_t type) { config.dc_types.insert(static_cast<std::uint8_t>(type)); });
@@ -117,8 +137,8 @@ constexpr auto kYesNo = KeyKind::YesNo;
 
 // clang-format off
 constexpr std::array kKeys{
-    Key{"login-host", "HOST[:PORT]", "login server, by name or address", "login.icq.com",
-        "NAME, NAME:PORT, ADDRESS, ADDRESS:PORT or [IPV6]:PORT", kRepeated, append<&Config::login_hosts, parse_login_host>},
+    Key{"login-host", "HOST[:PORT][!private]", "login server, by name or address; !private: the name may stand for private addresses", "login.icq.com",
+        "NAME, NAME:PORT, ADDRESS, ADDRESS:PORT or [IPV6]:PORT; !private behind a name", kRepeated, append<&Config::login_hosts, parse_login_host>},
     Key{"login-port", "PORT", "TCP port of the login servers that name none", "5190",
         "a port, 1-65535", kRepeated, add_port<&Config::login_ports>},
     Key{"server-port", "PORT", "port that a login server may send clients to, beside login-port, 443 and 5190-5199", "",
@@ -139,12 +159,22 @@ constexpr std::array kKeys{
         kExpectYesNo, kYesNo, set<&Config::masquerade, parse_yes_no>},
     Key{"resolver", "system|ADDRESS[:PORT]", "DNS server to ask for the login hosts", "system",
         "system, ADDRESS, ADDRESS:PORT or [IPV6]:PORT", kRepeated, add_resolver},
+    Key{"queries-per-minute", "NUMBER", "DNS queries that icqgate sends at most", "120",
+        "a number, 1-6000", kOnce, set_number<&Config::queries_per_minute, 1, 6000>},
+    Key{"hold-answers", "yes|no", "DNS answers to LAN clients for the login hosts wait until their addresses are allowed", "yes",
+        kExpectYesNo, kYesNo, set<&Config::hold_answers, parse_yes_no>},
+    Key{"dns-server", "system|ADDRESS", "DNS server whose answers to LAN clients count; system: those of `resolver`", "system",
+        "system or an IP address", kRepeated, add_dns_server},
     Key{"ttl-min", "DURATION", "a DNS TTL below counts as this", "30s",
         kExpectDuration, kOnce, set_duration<&Config::ttl_min, 1>},
     Key{"ttl-max", "DURATION", "a DNS TTL above counts as this", "1h",
         kExpectDuration, kOnce, set_duration<&Config::ttl_max, 1>},
     Key{"keep", "DURATION", "how long an address stays after its TTL", "10m",
         kExpectKeep, kOnce, set_duration<&Config::keep, 0>},
+    Key{"addresses-per-name", "NUMBER", "addresses of one login host and type (A, AAAA) kept at most", "64",
+        "a number, 1-1024", kOnce, set_number<&Config::addresses_per_name, 1, 1024>},
+    Key{"addresses-total", "NUMBER", "addresses of all login hosts kept at most", "1024",
+        "a number, 1-65536", kOnce, set_number<&Config::addresses_total, 1, 65536>},
     Key{"table", "NAME", "nftables table of family inet, owned by icqgate", "icqgate",
         "a letter or _, then letters, digits, _ / or ., at most 31 in all", kOnce, set<&Config::table, parse_table>},
     Key{"priority", "NUMBER", "priority of the forward chain", "-5",
@@ -156,6 +186,12 @@ constexpr std::array kKeys{
         kExpectQueue, kOnce, set_number<&Config::queue_control, 0, 65535>},
     Key{"queue-peer", "NUMBER", "NFQUEUE number for the first data of a peer connection", "5191",
         kExpectQueue, kOnce, set_number<&Config::queue_peer, 0, 65535>},
+    Key{"queue-names", "NUMBER", "NFQUEUE number for held DNS answers and SYNs to unknown servers", "5192",
+        kExpectQueue, kOnce, set_number<&Config::queue_names, 0, 65535>},
+    Key{"owner", "yes|no", "the table belongs to the running service: no other program can change it", "no",
+        kExpectYesNo, kYesNo, set<&Config::owner, parse_yes_no>},
+    Key{"timeout-update", "probe|replace", "renew a timeout in place where the kernel can, or always replace the element", "probe",
+        "probe or replace", kOnce, set_timeout_update},
     Key{"outbound", "auto|check", "connections of a client with a session to peers: take those that other tables drop, or all", "auto",
         "auto or check", kOnce, set_outbound},
     Key{"dc-type", "NUMBER", "type of direct connection in an announcement that opens its port; 1, 3, 4, 5 and 6 if absent", "",
@@ -172,6 +208,8 @@ constexpr std::array kKeys{
         kExpectDuration, kOnce, set_duration<&Config::session_idle, 1>},
     Key{"socket", "PATH", "control socket, for `icqgate status` and its like", "/run/icqgate/icqgate.sock",
         "an absolute path of at most 107 characters", kOnce, set<&Config::socket, parse_socket_path>},
+    Key{"state", "PATH", "file with what a restart continues from; none: nothing is saved", "/var/lib/icqgate/state.json",
+        "an absolute path of a file, or none", kOnce, set_state},
     Key{"flush-on-exit", "yes|no", "remove the table when the service ends", "no",
         kExpectYesNo, kYesNo, set<&Config::flush_on_exit, parse_yes_no>},
 };

@@ -202,12 +202,24 @@ Value<std::string> parse_socket_path(std::string_view text) {
   return std::string{text};
 }
 
+Value<std::string> parse_file_path(std::string_view text) {
+  if (!text.starts_with('/') || text.ends_with('/')) return wrong();
+  return std::string{text};
+}
+
 Value<LoginHost> parse_login_host(std::string_view text) {
+  constexpr std::string_view kPrivate = "!private";
+  const auto mark = text.find('!');
+  const bool private_allowed = mark != std::string_view::npos;
+  if (private_allowed && text.substr(mark) != kPrivate)
+    return wrong("only '!private' may stand behind a host");
+  text = text.substr(0, mark);
   const auto parts = split_host_port(text);
   if (!parts) return tl::make_unexpected(parts.error());
   if (const auto address = parse_address(parts->host)) {
     if (parts->bracketed && address->is_v4()) return wrong("brackets are for IPv6 addresses");
     if (auto why = unusable(*address)) return wrong(std::move(*why));
+    if (private_allowed) return wrong("an address needs no '!private': it is allowed as it stands");
     return LoginHost{*address, parts->port};
   }
   if (parts->bracketed || parts->host.find(':') != std::string_view::npos)
@@ -215,7 +227,7 @@ Value<LoginHost> parse_login_host(std::string_view text) {
   if (looks_like_ipv4(parts->host)) return wrong("not an IPv4 address");
   auto name = dns::parse_name(parts->host);
   if (!name) return wrong("not a host name");
-  return LoginHost{std::move(*name), parts->port};
+  return LoginHost{std::move(*name), parts->port, private_allowed};
 }
 
 Value<Endpoint> parse_resolver(std::string_view text) {
@@ -226,6 +238,13 @@ Value<Endpoint> parse_resolver(std::string_view text) {
   if (parts->bracketed && address->is_v4()) return wrong("brackets are for IPv6 addresses");
   if (auto why = unusable(*address)) return wrong(std::move(*why));
   return Endpoint{*address, parts->port.value_or(Port{53})};
+}
+
+Value<IpAddress> parse_server_address(std::string_view text) {
+  const auto address = parse_address(text);
+  if (!address) return wrong("not an IP address");
+  if (auto why = unusable(*address)) return wrong(std::move(*why));
+  return *address;
 }
 
 Value<Subnet> parse_client(std::string_view text) {

@@ -34,10 +34,13 @@ struct Bounds {
 [[nodiscard]] Value<std::string> parse_interface(std::string_view text);
 [[nodiscard]] Value<std::string> parse_table(std::string_view text);
 [[nodiscard]] Value<std::string> parse_socket_path(std::string_view text);
-// name, name:port, 192.0.2.1, 192.0.2.1:port, 2001:db8::1, [2001:db8::1], [2001:db8::1]:port
+[[nodiscard]] Value<std::string> parse_file_path(std::string_view text);
+// name, name:port, 192.0.2.1, 192.0.2.1:port, 2001:db8::1, [2001:db8::1], [2001:db8::1]:port; behind a name
+// "!private".
 [[nodiscard]] Value<LoginHost> parse_login_host(std::string_view text);
 // The same with an address only; port 53 unless named.
 [[nodiscard]] Value<Endpoint> parse_resolver(std::string_view text);
+[[nodiscard]] Value<IpAddress> parse_server_address(std::string_view text);
 // A network that clients can be in: not multicast, not loopback, not "everything".
 [[nodiscard]] Value<Subnet> parse_client(std::string_view text);
 

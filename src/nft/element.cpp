@@ -21,6 +21,8 @@ constexpr std::array<SetShape, kSetCount> kShapes{{
     {"returns", "44p"},
     {"peers", "44p"},
     {"forwards", "p:4p"},
+    {"dns_servers4", "4"},
+    {"dns_servers6", "6"},
 }};
 
 constexpr const SetShape& shape(SetId set) noexcept { return kShapes[static_cast<std::size_t>(set)]; }
@@ -129,6 +131,12 @@ Element Element::forward(Port outside, Ipv4 client, Port port) {
   std::copy_n(data.key_.begin(), element.data_.size(), element.data_.begin());
   element.data_size_ = static_cast<std::uint8_t>(element.data_.size());
   return element;
+}
+
+Element Element::dns_server(const IpAddress& server) {
+  Element element;
+  element.set_ = server.is_v4() ? SetId::DnsServers4 : SetId::DnsServers6;
+  return element.put(server);
 }
 
 std::optional<Element> Element::from_kernel(SetId set, Bytes key, Bytes data) {

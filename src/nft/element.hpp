@@ -21,13 +21,15 @@ enum class SetId : std::uint8_t {
   Login6,
   Servers4,  // client . address . port: servers that a login server sent this client to
   Servers6,
-  Sessions,  // client: has a session that the server has accepted
-  Pinholes,  // client . port: announced listening ports
-  Returns,   // peer . client . port: listening ports named to one peer
-  Peers,     // client . peer . port: listening peers that the server told this client of
-  Forwards,  // map, masquerade only: port -> client . port
+  Sessions,     // client: has a session that the server has accepted
+  Pinholes,     // client . port: announced listening ports
+  Returns,      // peer . client . port: listening ports named to one peer
+  Peers,        // client . peer . port: listening peers that the server told this client of
+  Forwards,     // map, masquerade only: port -> client . port
+  DnsServers4,  // address: servers whose answers to LAN clients count; the two sets without timeouts
+  DnsServers6,
 };
-inline constexpr std::size_t kSetCount = 9;
+inline constexpr std::size_t kSetCount = 11;
 [[nodiscard]] std::string_view set_name(SetId set) noexcept;
 [[nodiscard]] std::optional<SetId> set_by_name(std::string_view name) noexcept;
 
@@ -54,6 +56,7 @@ class Element {
   static Element returning(Ipv4 peer, Ipv4 client, Port port);
   static Element peer(Ipv4 client, Ipv4 peer, Port port);
   static Element forward(Port outside, Ipv4 client, Port port);
+  static Element dns_server(const IpAddress& server);
   // From a kernel dump; nullopt if the sizes are not those of the set.
   static std::optional<Element> from_kernel(SetId set, Bytes key, Bytes data);
 

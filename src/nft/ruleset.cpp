@@ -133,6 +133,9 @@ void dynamic_sets(std::string& out, const RulesetOptions& options, const Words& 
             "peer . client . port named to that peer");
   timed_set(out, "peers", "ipv4_addr . ipv4_addr . inet_service",
             "client . listening peer the server told it of");
+  for (const auto& [name, type] : {std::pair{"dns_servers4", "ipv4_addr"}, {"dns_servers6", "ipv6_addr"}})
+    out += fmt::format(
+        "\tset {} {{\n\t\tcomment \"whose DNS answers to clients count\"\n\t\ttype {}\n\t}}\n\n", name, type);
   if (options.masquerade)
     out +=
         "\tmap forwards {\n\t\tcomment \"outside port : client . port\"\n"

@@ -42,6 +42,11 @@ struct RulesetOptions {
   std::uint16_t queue_peer = 5191;
   bool check_outbound = false;  // true: every outbound connection of a client with a session has to be ICQ
   bool check_peers = true;      // false: peers are let in by the pinhole alone
+  std::uint16_t queue_names = 5192;
+  std::vector<Port> login_ports{
+      Port{5190}};  // of any login host: a SYN to an unknown server there is noticed
+  std::vector<std::string>
+      held_names;  // owner names (lower case, no trailing dot) whose DNS answers are held
 };
 
 // The table that `run` installs, as text for libnftables: complete but for the rules that send packets to the

@@ -69,11 +69,20 @@ resolver = 2001:db8::1
 ttl-min = 5
 ttl-max = 2h
 keep = 0
+queries-per-minute = 60
+hold-answers = no
+dns-server = 192.0.2.53, 2001:db8::53
+addresses-per-name = 8
+addresses-total = 16
 table = my_icq/1.x
 priority = -10
 mark-mask = 0x30
 queue-control = 0
 queue-peer = 65535
+queue-names = 7
+owner = yes
+timeout-update = replace
+state = none
 peer-check = log
 check-cookie = no
 allow-old-versions = false
@@ -98,11 +107,21 @@ flush-on-exit = true
   CHECK(config.ttl_min == 5s);
   CHECK(config.ttl_max == 2h);
   CHECK(config.keep == 0s);
+  CHECK(config.queries_per_minute == 60);
+  CHECK_FALSE(config.hold_answers);
+  CHECK(config.dns_servers ==
+        std::vector<IpAddress>{make_ipv4(192, 0, 2, 53), *parse_address("2001:db8::53")});
+  CHECK(config.addresses_per_name == 8);
+  CHECK(config.addresses_total == 16);
   CHECK(config.table == "my_icq/1.x");
   CHECK(config.priority == -10);
   CHECK(config.mark_mask == 0x30);
   CHECK(config.queue_control == 0);
   CHECK(config.queue_peer == 65535);
+  CHECK(config.queue_names == 7);
+  CHECK(config.owner);
+  CHECK(config.timeout_update == TimeoutUpdate::Replace);
+  CHECK(config.state.empty());
   CHECK(config.peer_check == PeerCheck::Log);
   CHECK_FALSE(config.check_cookie);
   CHECK_FALSE(config.allow_old_versions);
@@ -247,6 +266,20 @@ TEST_CASE("contradictions between keys are found", "[config]") {
   CHECK(bad("queue-control = 5191") ==
         Lines{"c:1:17: queue-control: '5191': the same as queue-peer; expected two different queue numbers"});
   CHECK(bad("queue-control = 1\nqueue-peer = 1").size() == 1);
+  CHECK(
+      bad("queue-names = 5190") ==
+      Lines{"c:1:15: queue-names: '5190': the same as queue-control; expected two different queue numbers"});
+  CHECK(bad("addresses-per-name = 100\naddresses-total = 99") ==
+        Lines{"c:1:22: addresses-per-name: '100': one name may have more addresses than all may; expected "
+              "addresses-per-name up to addresses-total"});
+  CHECK(bad("dns-server = system, 192.0.2.1") ==
+        Lines{"c:1:14: dns-server: 'system': addresses are given beside it; expected system alone, or "
+              "addresses"});
+  CHECK(bad("login-host = 10.0.0.1!private") ==
+        Lines{"c:1:14: login-host: '10.0.0.1!private': an address needs no '!private': it is allowed as it "
+              "stands; "
+              "expected NAME, NAME:PORT, ADDRESS, ADDRESS:PORT or [IPV6]:PORT; !private behind a name"});
+  CHECK(bad("login-host = a.example!any").size() == 1);
 
   CHECK(
       bad("lan = eth0") ==

@@ -111,6 +111,8 @@ TEST_CASE("login hosts in every form", "[config][value]") {
   const Port port{443};
   CHECK(parse_login_host("Login.ICQ.com") == LoginHost{dns::DomainName{"login.icq.com"}, std::nullopt});
   CHECK(parse_login_host("login.icq.com:443") == LoginHost{dns::DomainName{"login.icq.com"}, port});
+  CHECK(parse_login_host("icq.lan!private") == LoginHost{dns::DomainName{"icq.lan"}, std::nullopt, true});
+  CHECK(parse_login_host("icq.lan:443!private") == LoginHost{dns::DomainName{"icq.lan"}, port, true});
   CHECK(parse_login_host("192.0.2.1") == LoginHost{v4, std::nullopt});
   CHECK(parse_login_host("192.0.2.1:443") == LoginHost{v4, port});
   CHECK(parse_login_host("2001:db8::1") == LoginHost{v6, std::nullopt});

@@ -285,6 +285,9 @@ class Gateway {
       case nft::SetId::Login6:
       case nft::SetId::Servers6:
         return;
+      case nft::SetId::DnsServers4:
+      case nft::SetId::DnsServers6:
+        throw Violation{"the engine has no say in whose DNS answers count"};
     }
   }
 
