@@ -30,13 +30,59 @@ std::string rcode_name(std::uint8_t rcode) {
   return "RCODE" + std::to_string(rcode);
 }
 
+// The first `most` addresses of that type.
+std::vector<AddressRecord> of_type(Type type, const Answer& answer, std::size_t most) {
+  std::vector<AddressRecord> records;
+  for (const auto& record : answer.addresses) {
+    if (records.size() >= std::max<std::size_t>(most, 1)) break;
+    if (record.address.is_v4() == (type == Type::A)) records.push_back(record);
+  }
+  return records;
+}
+
 }  // namespace
 
-Schedule::Schedule(std::vector<DomainName> names, SchedulePolicy policy) : policy_{policy} {
+Schedule::Schedule(std::vector<DomainName> names, SchedulePolicy policy)
+    : policy_{policy}, random_{policy.seed} {
   for (auto& name : names) {
     entries_.try_emplace(Query{name, Type::A});
     entries_.try_emplace(Query{std::move(name), Type::Aaaa});
   }
+}
+
+void Schedule::reconfigure(const std::vector<DomainName>& names, SchedulePolicy policy) {
+  policy_ = policy;
+  std::erase_if(entries_,
+                [&](const auto& entry) { return std::ranges::find(names, entry.first.name) == names.end(); });
+  for (const auto& name : names)
+    for (const Type type : {Type::A, Type::Aaaa}) entries_.try_emplace(Query{name, type});
+}
+
+// Between nothing and jitter_percent of `span`.
+TimePoint::duration Schedule::jitter(TimePoint::duration span) {
+  if (policy_.jitter_percent == 0 || span.count() <= 0) return {};
+  random_ += 0x9e3779b97f4a7c15u;  // splitmix64
+  std::uint64_t mixed = (random_ ^ (random_ >> 30)) * 0xbf58476d1ce4e5b9u;
+  mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
+  const auto thousandths = static_cast<TimePoint::rep>((mixed ^ (mixed >> 31)) % 1001);
+  return span / 100'000 * (thousandths * policy_.jitter_percent);
+}
+
+// From when on the budget has room for one more query.
+TimePoint Schedule::affordable() const {
+  if (policy_.queries_per_minute == 0) return {};
+  constexpr std::size_t kLeastAtOnce = 30;
+  const auto at_once = static_cast<TimePoint::rep>(std::max(kLeastAtOnce, entries_.size()));
+  const TimePoint::duration share = TimePoint::duration{std::chrono::minutes{1}} / policy_.queries_per_minute;
+  return spent_until_ - share * (at_once - 1);
+}
+
+bool Schedule::spend(TimePoint now) {
+  if (policy_.queries_per_minute == 0) return true;
+  if (affordable() > now) return false;
+  spent_until_ =
+      std::max(spent_until_, now) + TimePoint::duration{std::chrono::minutes{1}} / policy_.queries_per_minute;
+  return true;
 }
 
 seconds Schedule::clamped(seconds ttl) const noexcept {
@@ -47,7 +93,8 @@ std::vector<Query> Schedule::due(TimePoint now) {
   std::vector<Query> queries;
   for (auto& [query, entry] : entries_) {
     if (entry.asked_until && *entry.asked_until <= now) note_failure(entry, "timed out", now);
-    if (entry.asked_until || entry.next_ask > now) continue;
+    if (entry.asked_until || entry.next_ask > now || !spend(now)) continue;
+    entry.last_asked = now;
     entry.asked_until = now + policy_.timeout;
     queries.push_back(query);
   }
@@ -57,7 +104,7 @@ std::vector<Query> Schedule::due(TimePoint now) {
 // When the first of its addresses ends, or a little before (2 s, or a tenth of a short TTL), so that the
 // answer is there in time. Addresses that end within half of ttl_min were just asked for, and not named: they
 // cause no query.
-TimePoint Schedule::next_ask_after(const Entry& entry, TimePoint now) const {
+TimePoint Schedule::next_ask_after(const Entry& entry, TimePoint now) {
   const TimePoint soonest = now + TimePoint::duration{policy_.ttl_min} / 2;
   TimePoint first = now + clamped(policy_.ttl_max);
   for (const auto& [address, good] : entry.addresses) {
@@ -65,17 +112,19 @@ TimePoint Schedule::next_ask_after(const Entry& entry, TimePoint now) const {
     const auto early = std::min<TimePoint::duration>(seconds{2}, TimePoint::duration{good.ttl} / 10);
     first = std::min<TimePoint>(first, good.until - early);
   }
+  first -= jitter(first - now);
   return std::max(first, soonest);
 }
 
-void Schedule::note_failure(Entry& entry, std::string why, TimePoint now) const {
+void Schedule::note_failure(Entry& entry, std::string why, TimePoint now) {
   auto wait = std::min(policy_.retry_first, policy_.retry_most);
   for (std::uint32_t i = 0; i < entry.failures && wait < policy_.retry_most; ++i)
     wait = std::min(2 * wait, policy_.retry_most);
   if (wait < policy_.retry_most) ++entry.failures;
   entry.asked_until.reset();
-  entry.next_ask = now + wait;
+  entry.next_ask = now + wait - jitter(wait);
   entry.outcome = Outcome::Failure;
+  if (!entry.failing_since) entry.failing_since = now;
   entry.last_error = std::move(why);
 }
 
@@ -92,37 +141,86 @@ std::vector<Schedule::Fresh> Schedule::answered(const Query& query, const Answer
     return {};
   }
 
-  std::vector<AddressRecord> records;
-  for (const auto& record : answer.addresses) {
-    if (records.size() >= std::max<std::size_t>(policy_.most_addresses, 1)) break;
-    if (no_error && record.address.is_v4() == (query.type == Type::A)) records.push_back(record);
-  }
+  const auto records =
+      no_error ? of_type(query.type, answer, policy_.most_addresses) : std::vector<AddressRecord>{};
   entry.asked_until.reset();
   entry.failures = 0;  // the resolver works, whatever it says
   if (records.empty()) {
     entry.next_ask = now + clamped(answer.negative_ttl);
     entry.outcome = nxdomain ? Outcome::Failure : Outcome::NoData;
+    if (!nxdomain) {
+      entry.failing_since.reset();
+    } else if (!entry.failing_since) {
+      entry.failing_since = now;
+    }
     // Most login hosts have no IPv6 address: nothing to report.
     entry.last_error = nxdomain ? "NXDOMAIN" : query.type == Type::A ? "NODATA" : "";
     return {};
   }
 
+  auto fresh = take(entry, records, Whose::Ours, now);
+  entry.next_ask = next_ask_after(entry, now);
+  entry.outcome = Outcome::Success;
+  entry.last_error.clear();
+  entry.failing_since.reset();
+  entry.last_success = now;
+  return fresh;
+}
+
+std::vector<Schedule::Fresh> Schedule::heard(const Query& query, const Answer& answer, TimePoint now) {
+  const auto found = entries_.find(query);
+  if (found == entries_.end() || answer.question != query.name || answer.type != query.type) return {};
+  if (answer.rcode != static_cast<std::uint8_t>(Rcode::NoError)) return {};
+  return take(found->second, of_type(query.type, answer, policy_.most_addresses), Whose::Others, now);
+}
+
+std::vector<Schedule::Fresh> Schedule::take(Entry& entry, const std::vector<AddressRecord>& records,
+                                            Whose whose, TimePoint now) {
   ++answers_;
   std::vector<Fresh> fresh;
   for (const auto& record : records) {
     const auto ttl = clamped(record.ttl);
     // One that was evicted but not yet returned by expire() has never left, as the caller sees it.
     const bool added = !holds(record.address) && evicted_.erase(record.address) == 0;
-    entry.addresses.insert_or_assign(record.address, Good{now + ttl, ttl, answers_});
+    Good& good = entry.addresses[record.address];
+    // Of what others were told the longest word holds: their resolver's cache may be older than ours.
+    if (whose == Whose::Ours || good.until < now + ttl) good = Good{now + ttl, ttl, answers_};
+    good.heard = answers_;
     const auto until = latest_end(record.address).value_or(now + ttl);
     fresh.push_back({record.address, std::chrono::ceil<seconds>(until - now), added});
   }
   evict(entry);
-  entry.next_ask = next_ask_after(entry, now);
-  entry.outcome = Outcome::Success;
-  entry.last_error.clear();
-  entry.last_success = now;
   return fresh;
+}
+
+void Schedule::remember(const Query& query, const IpAddress& address, seconds ttl_left, TimePoint now) {
+  const auto found = entries_.find(query);
+  if (found == entries_.end() || address.is_v4() != (query.type == Type::A)) return;
+  const auto ttl = std::clamp(ttl_left, seconds{0}, policy_.ttl_max);
+  found->second.addresses.try_emplace(address, Good{now + ttl, ttl, answers_});
+  evict(found->second);
+}
+
+void Schedule::forget(const Query& query, const IpAddress& address) {
+  if (const auto found = entries_.find(query); found != entries_.end())
+    found->second.addresses.erase(address);
+}
+
+bool Schedule::hurry(const Query& query, TimePoint now) {
+  const auto found = entries_.find(query);
+  if (found == entries_.end() || found->second.asked_until) return false;
+  Entry& entry = found->second;
+  if (entry.last_asked && now - *entry.last_asked < policy_.hurry_again) return false;
+  entry.next_ask = now;
+  return true;
+}
+
+void Schedule::hurry_failed(TimePoint now) {
+  for (auto& [query, entry] : entries_) {
+    if (entry.outcome != Outcome::Failure || entry.asked_until) continue;
+    entry.next_ask = std::min(entry.next_ask, now);
+    entry.failures = 0;
+  }
 }
 
 void Schedule::failed(const Query& query, std::string why, TimePoint now) {
@@ -173,9 +271,11 @@ std::optional<TimePoint> Schedule::next_deadline() const {
   const auto consider = [&first](TimePoint time) { first = std::min(first.value_or(time), time); };
   if (!evicted_.empty()) consider(TimePoint{});
   for (const auto& [query, entry] : entries_) {
-    consider(entry.asked_until.value_or(entry.next_ask));
+    consider(entry.asked_until ? *entry.asked_until : std::max(entry.next_ask, affordable()));
     if (keeps_expired(query, entry)) continue;
-    for (const auto& [address, good] : entry.addresses) consider(good.until);
+    // One that ends once the next query is due waits for what that says, however long the budget delays it.
+    for (const auto& [address, good] : entry.addresses)
+      if (good.until < entry.next_ask) consider(good.until);
   }
   return first;
 }
@@ -198,9 +298,26 @@ std::vector<Schedule::NameState> Schedule::state() const {
     for (const auto& [address, good] : entry.addresses) state.addresses.emplace_back(address, good.until);
     state.last_error = entry.last_error;
     state.last_success = entry.last_success;
+    state.failing_since = entry.failing_since;
     state.next_ask = entry.next_ask;
   }
   return states;
+}
+
+std::string Schedule::last_error(const Query& query) const {
+  const auto found = entries_.find(query);
+  return found == entries_.end() ? std::string{} : found->second.last_error;
+}
+
+std::optional<TimePoint> Schedule::unresolved_since(const DomainName& name) const {
+  std::optional<TimePoint> since;
+  for (const Type type : {Type::A, Type::Aaaa}) {
+    const auto found = entries_.find(Query{name, type});
+    if (found == entries_.end() || found->second.outcome == Outcome::Success) return std::nullopt;
+    if (found->second.failing_since)
+      since = std::min(since.value_or(*found->second.failing_since), *found->second.failing_since);
+  }
+  return since;
 }
 
 bool Schedule::holds(const IpAddress& address) const {

@@ -24,6 +24,13 @@ struct SchedulePolicy {
   std::chrono::seconds retry_most{300};
   std::chrono::seconds timeout{30};  // an answer that never came counts as failed after this
   std::size_t most_addresses = 64;   // kept per owner name and type; the one heard of longest ago goes first
+  // A refresh comes earlier by up to so many percent of the time to it, and a retry likewise, so that many
+  // names, or many gateways, do not ask in step.
+  std::uint32_t jitter_percent = 0;
+  std::uint64_t seed = 1;  // of the jitter
+  // Queries in a minute at most; 0: no limit. Twice the names, 30 at least, may come at once.
+  std::uint32_t queries_per_minute = 0;
+  std::chrono::seconds hurry_again{2};  // hurry() does nothing sooner than this after the last query
 };
 
 // What to ask now.
@@ -40,6 +47,8 @@ struct Query {
 class Schedule {
  public:
   explicit Schedule(std::vector<DomainName> names, SchedulePolicy policy = {});
+  // Another configuration. Names that stay keep all that is known of them; new ones are due at once.
+  void reconfigure(const std::vector<DomainName>& names, SchedulePolicy policy);
 
   // The queries whose time has come; each counts as under way until answered(), failed() or its timeout.
   [[nodiscard]] std::vector<Query> due(TimePoint now);
@@ -54,6 +63,20 @@ class Schedule {
   // NoError, or truncated, or no addresses: as failed(), except that NODATA and NXDOMAIN use the negative
   // TTL, clamped, as the time to ask again.
   std::vector<Fresh> answered(const Query& query, const Answer& answer, TimePoint now);
+  // An answer that somebody else asked for, from a server that is trusted: its addresses are as good as in
+  // answered(), which query comes when does not change.
+  std::vector<Fresh> heard(const Query& query, const Answer& answer, TimePoint now);
+  // From an earlier run: good for `ttl_left` more (negative: over, and kept only until a lookup says better).
+  void remember(const Query& query, const IpAddress& address, std::chrono::seconds ttl_left, TimePoint now);
+  // The address is not held under this name any more (the caller's own limits).
+  void forget(const Query& query, const IpAddress& address);
+  // Somebody knows an address of that name that we do not: it is due at once, unless a query is under way or
+  // was sent less than policy.hurry_again ago (false).
+  bool hurry(const Query& query, TimePoint now);
+  // The resolver is another one now: what failed so far is due at once.
+  void hurry_failed(TimePoint now);
+  // Takes one query that is not of a scheduled name out of the budget; false: it is used up.
+  [[nodiscard]] bool spend(TimePoint now);
   // No usable answer. `why` in the resolver's own words ("SERVFAIL", "timed out").
   void failed(const Query& query, std::string why, TimePoint now);
 
@@ -71,10 +94,14 @@ class Schedule {
     std::vector<std::pair<IpAddress, TimePoint>> addresses;  // until when each is good
     std::string last_error;                                  // "" after a success
     std::optional<TimePoint> last_success;
+    std::optional<TimePoint> failing_since;  // of lookups in a row without a usable answer
     TimePoint next_ask;
   };
   [[nodiscard]] std::vector<NameState> state() const;
   [[nodiscard]] bool holds(const IpAddress& address) const;
+  [[nodiscard]] std::string last_error(const Query& query) const;  // "" after a success
+  // Since when the name has had no usable answer of either type; nullopt: it has, or was not asked for yet.
+  [[nodiscard]] std::optional<TimePoint> unresolved_since(const DomainName& name) const;
 
  private:
   enum class Outcome { None, Success, NoData, Failure };  // of the lookup that ended last
@@ -91,19 +118,28 @@ class Schedule {
     Outcome outcome = Outcome::None;
     std::string last_error;
     std::optional<TimePoint> last_success;
+    std::optional<TimePoint> failing_since;
+    std::optional<TimePoint> last_asked;
   };
 
   [[nodiscard]] std::chrono::seconds clamped(std::chrono::seconds ttl) const noexcept;
   [[nodiscard]] bool keeps_expired(const Query& query, const Entry& entry) const;
   [[nodiscard]] std::optional<TimePoint> latest_end(const IpAddress& address) const;
-  [[nodiscard]] TimePoint next_ask_after(const Entry& entry, TimePoint now) const;
-  void note_failure(Entry& entry, std::string why, TimePoint now) const;
+  [[nodiscard]] TimePoint next_ask_after(const Entry& entry, TimePoint now);
+  [[nodiscard]] TimePoint::duration jitter(TimePoint::duration span);
+  [[nodiscard]] TimePoint affordable() const;
+  void note_failure(Entry& entry, std::string why, TimePoint now);
+  enum class Whose { Ours, Others };  // who had asked
+  std::vector<Fresh> take(Entry& entry, const std::vector<AddressRecord>& records, Whose whose,
+                          TimePoint now);
   void evict(Entry& entry);
 
   SchedulePolicy policy_;
   std::map<Query, Entry> entries_;
   std::set<IpAddress> evicted_;  // dropped for most_addresses, not yet returned by expire()
   std::uint64_t answers_ = 0;
+  std::uint64_t random_ = 1;
+  TimePoint spent_until_{};  // when all queries so far are paid for: each costs its share of a minute
 };
 
 }  // namespace icqgate::dns

@@ -25,13 +25,13 @@ FlowKey key_of(const SegmentSeen& seen) {
 }  // namespace
 
 bool Engine::is_server(const FlowKey& key) const {
-  return logins_.contains(key.outside) || servers_.contains({key.inside.address, key.outside});
+  return is_login(key.outside) || servers_.contains({key.inside.address, key.outside});
 }
 
 // Where a flow was counted is remembered: a server may get into the other list while the flow lives.
 void Engine::count_flow(const FlowKey& key, Flow& flow) {
-  if (const auto login = logins_.find(key.outside); login != logins_.end()) {
-    ++login->second.flows;
+  if (is_login(key.outside)) {
+    if (passing_.erase(key) == 0) flow_on(key.outside.address);
     flow.counted = Flow::Counted::Login;
   } else if (const auto grant = servers_.find({key.inside.address, key.outside}); grant != servers_.end()) {
     ++grant->second.flows;
@@ -41,7 +41,7 @@ void Engine::count_flow(const FlowKey& key, Flow& flow) {
 
 void Engine::uncount_flow(const FlowKey& key, const Flow& flow) {
   if (flow.counted == Flow::Counted::Login) {
-    if (const auto login = logins_.find(key.outside); login != logins_.end()) --login->second.flows;
+    flow_off(key.outside.address);
   } else if (flow.counted == Flow::Counted::Grant) {
     const auto grant = servers_.find({key.inside.address, key.outside});
     if (grant != servers_.end() && --grant->second.flows == 0)
@@ -97,6 +97,7 @@ void Engine::on_control(const SegmentSeen& seen) {
     return;
   }
   // Never pick a flow up mid-stream (S1). It passes, and nothing is learned from it.
+  watch_passing(key);
   report({.what = What::FlowBlind,
           .reason = Reason::MidStream,
           .client = key.inside.address,
@@ -151,6 +152,7 @@ void Engine::on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& 
       flow.to_client->acknowledge(segment.acknowledgment);
     }
   }
+  if (!flow.blind && (flow.resuming_client || flow.resuming_server)) resume(key, flow, seen);
   if (!flow.blind && (!segment.payload.empty() || segment.missing > 0)) feed(key, flow, seen);
 
   const tcp::Stream* stream = seen.from == Side::Lan ? &flow.to_server
@@ -194,6 +196,25 @@ void Engine::on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& 
   const bool done = (flow.blind && !flow.online && !flow.port) || (over && !waits);
   verdict(seen, done ? Verdict::Kind::Verify : Verdict::Kind::Pass);
   if (over || done) close_flow(key);
+}
+
+// A flow of an earlier run goes on only where it had stopped, byte for byte, in both directions (S1).
+void Engine::resume(const FlowKey& key, Flow& flow, const SegmentSeen& seen) {
+  const bool from_lan = seen.from == Side::Lan;
+  const auto beyond = [](const tcp::Stream& stream, std::uint32_t number) {
+    return static_cast<std::int32_t>(number - stream.sequence_at(stream.delivered()));
+  };
+  const tcp::Stream& own = from_lan ? flow.to_server : *flow.to_client;
+  const tcp::Stream& other = from_lan ? *flow.to_client : flow.to_server;
+  bool& resuming = from_lan ? flow.resuming_client : flow.resuming_server;
+  const std::int32_t ahead = beyond(own, seen.segment.sequence);
+  const bool missed = (resuming && ahead > 0) ||
+                      (seen.segment.has(TcpSegment::kAck) && beyond(other, seen.segment.acknowledgment) > 0);
+  if (missed) {
+    go_blind(key, flow, Reason::MidStream);
+  } else if (ahead == 0) {
+    resuming = false;
+  }
 }
 
 bool Engine::feed(const FlowKey& key, Flow& flow, const SegmentSeen& seen) {
@@ -265,7 +286,7 @@ bool Engine::on_client_hello(const FlowKey& key, Flow& flow, Bytes payload) {
     // No login of it was seen here (over HTTPS, or before a restart): fine with a login server, whose (01,0F)
     // will name the UIN. A server that is allowed by a redirect only is allowed for that redirect's cookie
     // only (S3).
-    if (!logins_.contains(key.outside)) {
+    if (!is_login(key.outside)) {
       go_blind(key, flow, Reason::ForeignCookie);
       return false;
     }
@@ -401,6 +422,7 @@ void Engine::end_session(const FlowKey& key, Flow& flow, Reason reason) {
   }
   if (!flow.online) return;
   flow.online = false;
+  ++saved_version_;
   ClientState& state = client(key.inside.address);
   if (flow.uin) {
     const auto one = std::find(state.online.begin(), state.online.end(), *flow.uin);

@@ -10,6 +10,26 @@ using std::chrono::seconds;
 
 namespace {
 
+seconds left(TimePoint until, TimePoint now) {
+  return until > now ? duration_cast<seconds>(until - now) : seconds{0};
+}
+
+std::string_view word_of(Engine::Source source) {
+  switch (source) {
+    case Engine::Source::Answer:
+      return "answer";
+    case Engine::Source::HeldAnswer:
+      return "held answer";
+    case Engine::Source::Saved:
+      return "saved";
+    case Engine::Source::Static:
+      return "static";
+  }
+  return "";
+}
+
+}  // namespace
+
 std::vector<dns::DomainName> names_of(const config::Config& config) {
   std::vector<dns::DomainName> names;
   for (const auto& host : config.login_hosts)
@@ -19,17 +39,22 @@ std::vector<dns::DomainName> names_of(const config::Config& config) {
   return names;
 }
 
-seconds left(TimePoint until, TimePoint now) {
-  return until > now ? duration_cast<seconds>(until - now) : seconds{0};
+dns::SchedulePolicy policy_of(const config::Config& config, std::uint64_t seed) {
+  return {.ttl_min = config.ttl_min,
+          .ttl_max = config.ttl_max,
+          .most_addresses = config.addresses_per_name,
+          .jitter_percent = 10,
+          .seed = seed,
+          .queries_per_minute = config.queries_per_minute};
 }
 
-}  // namespace
-
-Engine::Engine(config::Config config, Surroundings surroundings)
+Engine::Engine(config::Config config, Surroundings surroundings, std::uint64_t seed)
     : config_{std::move(config)},
+      seed_{seed},
       surroundings_{std::move(surroundings)},
-      schedule_{names_of(config_),
-                dns::SchedulePolicy{.ttl_min = config_.ttl_min, .ttl_max = config_.ttl_max}} {}
+      schedule_{names_of(config_), policy_of(config_, seed)} {
+  read_names();
+}
 
 Engine::~Engine() = default;
 
@@ -38,7 +63,7 @@ const std::vector<Action>& Engine::step(const Event& event, TimePoint now) {
   now_ = now;
   if (!started_) {
     started_ = true;
-    start_names();
+    fix_addresses();
   }
   // What is due comes first: an event is judged by the state of its own time.
   while (!timers_.empty() && timers_.top().when <= now) {
@@ -54,7 +79,7 @@ const std::vector<Action>& Engine::step(const Event& event, TimePoint now) {
       on_peer(*seen);
     }
   } else if (const auto* ended = std::get_if<FlowEnded>(&event)) {
-    end_flow(ended->flow, Reason::ConnectionClosed);
+    on_flow_ended(ended->flow);
     // A refused one is remembered for its time: what its sender still tries has to be reset.
     if (const auto peer = peers_.find(ended->flow); peer != peers_.end() && !peer->second.refused)
       peers_.erase(peer);
@@ -62,6 +87,18 @@ const std::vector<Action>& Engine::step(const Event& event, TimePoint now) {
     on_answer(*answered);
   } else if (const auto* failed = std::get_if<NameFailed>(&event)) {
     on_name_failed(*failed);
+  } else if (const auto* held = std::get_if<AnswerHeld>(&event)) {
+    on_answer_held(*held);
+  } else if (const auto* missed = std::get_if<ServerMissed>(&event)) {
+    on_server_missed(*missed);
+  } else if (const auto* listed = std::get_if<FlowsListed>(&event)) {
+    on_flows_listed(*listed);
+  } else if (std::holds_alternative<ResolverChanged>(event)) {
+    schedule_.hurry_failed(now);
+  } else if (const auto* restored = std::get_if<Restored>(&event)) {
+    on_restored(*restored);
+  } else if (const auto* reconfigured = std::get_if<Reconfigured>(&event)) {
+    on_reconfigured(reconfigured->config);
   }
   // The schedule looks at all of its names; a packet in between changes none of them.
   if (now >= names_due_ || !std::holds_alternative<SegmentSeen>(event)) ask_due();
@@ -142,14 +179,7 @@ void Engine::on_timer(const Timer& timer) {
         arm(found->second.until, Kind::Return, key);
         return;
       }
-      report({.what = What::ReturnClosed,
-              .reason = Reason::Expired,
-              .client = key.client,
-              .uin = found->second.uin,
-              .port = key.port,
-              .remote = Endpoint{key.peer, Port{}}});
-      returns_.erase(found);
-      release_forward({key.client, key.port});
+      close_return(key, Reason::Expired);
       return;
     }
     case Kind::Peer: {
@@ -188,26 +218,16 @@ void Engine::on_timer(const Timer& timer) {
       return;
     }
     case Kind::Login: {
-      const auto& server = std::get<Endpoint>(timer.key);
-      const auto found = logins_.find(server);
-      if (found == logins_.end()) return;
-      LoginAddress& login = found->second;
-      const auto early = std::min(login.span / 2, seconds{30});
-      if (login.until - early > now_) {
-        arm(login.until - early, Kind::Login, server);
-      } else if (login.flows > 0 || login.host.empty() || schedule_.holds(server.address)) {
-        // In use, or still the last good answer: it must not run out in the kernel.
-        login.until = now_ + login.span;
-        change(nft::Change::Kind::Renew, nft::Element::login(server), login.span);
-        arm(login.until - early, Kind::Login, server);
-      } else if (login.until > now_) {
-        arm(login.until, Kind::Login, server);
-      } else {
-        report({.what = What::AddressGone, .reason = Reason::Expired, .remote = server, .text = login.host});
-        logins_.erase(found);
-      }
+      const auto& address = std::get<IpAddress>(timer.key);
+      const auto found = logins_.find(address);
+      if (found == logins_.end() || found->second.check != timer.when) return;
+      found->second.check = {};
+      settle(address, found->second);
       return;
     }
+    case Kind::Unresolved:
+      watch_name(std::get<std::string>(timer.key));
+      return;
     case Kind::Name: {
       const auto& name = std::get<std::string>(timer.key);
       const auto found = waiting_.find(name);
@@ -219,9 +239,19 @@ void Engine::on_timer(const Timer& timer) {
 
 Snapshot Engine::snapshot(TimePoint now) const {
   Snapshot s;
-  for (const auto& [server, login] : logins_)
-    s.addresses.push_back({login.host.empty() ? to_string(server.address) : login.host, server,
-                           login.host.empty() ? "static" : "answer", left(login.until, now), login.flows});
+  for (const auto& [address, login] : logins_) {
+    TimePoint ttl_end{};
+    std::string host;
+    for (const auto& owner : login.owners) {
+      ttl_end = std::max(ttl_end, owner.ttl_end);
+      host += (host.empty() ? "" : ", ") + owner.name;
+    }
+    if (login.fixed) ttl_end = login.until;
+    for (const Port port : login.ports)
+      s.addresses.push_back({host.empty() ? to_string(address) : host, Endpoint{address, port},
+                             std::string{word_of(login.source)}, duration_cast<seconds>(now - login.since),
+                             left(ttl_end, now), left(login.until, now), login.flows});
+  }
   std::sort(s.addresses.begin(), s.addresses.end(), [](const auto& a, const auto& b) {
     return std::tie(a.host, a.server) < std::tie(b.host, b.server);
   });

@@ -8,8 +8,10 @@
 #include <memory>
 #include <optional>
 #include <queue>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "config/config.hpp"
@@ -32,9 +34,11 @@ struct Snapshot {
   struct Address {
     std::string host;
     Endpoint server;
-    std::string source;  // "answer" or "static"
+    std::string source;             // "answer", "held answer", "saved" or "static"
+    std::chrono::seconds age;       // since it came in
+    std::chrono::seconds ttl_left;  // 0: over, and kept
     std::chrono::seconds expires_in;
-    std::size_t flows;
+    std::size_t flows;  // alive
   };
   struct Session {
     FlowKey flow;
@@ -66,11 +70,19 @@ struct Snapshot {
   std::array<std::uint64_t, kReasonCount> refused{};  // refusals of anything, by reason
 };
 
+// What the configuration says of names, for dns::Schedule.
+[[nodiscard]] std::vector<dns::DomainName> names_of(const config::Config& config);
+[[nodiscard]] dns::SchedulePolicy policy_of(const config::Config& config, std::uint64_t seed);
+
 // The only one to decide (design.md 4): events in, actions out. Owns no descriptor, reads no clock; the same
 // inputs give the same actions. `now` never goes back.
 class Engine {
  public:
-  Engine(config::Config config, Surroundings surroundings);
+  // Where an address of a login host comes from.
+  enum class Source : std::uint8_t { Answer, HeldAnswer, Saved, Static };
+
+  // `seed`: of what must differ between gateways (when names are asked for).
+  Engine(config::Config config, Surroundings surroundings, std::uint64_t seed = 1);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine();
@@ -82,6 +94,12 @@ class Engine {
 
   void surroundings(Surroundings surroundings) { surroundings_ = std::move(surroundings); }
   [[nodiscard]] Snapshot snapshot(TimePoint now) const;
+  // What the next run may continue from (the event Restored).
+  [[nodiscard]] Saved saved(TimePoint now) const;
+  // Grows whenever something of saved() came or went; what merely moves on (ages, positions) does not count.
+  [[nodiscard]] std::uint64_t saved_version() const noexcept { return saved_version_; }
+  // The ports that servers are on: whose flows FlowsListed and FlowEnded are to tell of.
+  [[nodiscard]] std::set<Port> server_ports() const;
 
  private:
   // A listening port of a LAN client, open to whoever proves itself.
@@ -94,6 +112,7 @@ class Engine {
     std::optional<std::uint32_t> cookie;  // the client's own
     TimePoint until;                      // the kernel's timeout
     TimePoint check{};                    // when its one timer is due: others of the same key are stale
+    TimePoint since{};                    // announced
     std::uint32_t peers = 0;
   };
   struct PinholeKey {
@@ -132,12 +151,31 @@ class Engine {
     TimePoint until;
     FlowKey from;  // the flow it was handed out on
   };
-  // A server somebody may reach: a login server of everybody, or another one of a client.
+  // An address of login hosts, which every client may reach on its ports.
   struct LoginAddress {
-    std::string host;  // "" if the configuration names the address itself
-    TimePoint until;   // the kernel's timeout
-    std::chrono::seconds span{0};
+    struct Owner {
+      dns::DomainName name;
+      TimePoint ttl_end;
+    };
+    std::vector<Owner> owners;  // the names that stand for it
+    bool fixed = false;         // the configuration names the address itself, with
+    std::vector<Port> fixed_ports;
+    std::vector<Port> ports;  // whose elements are in the set
+    Source source = Source::Answer;
+    TimePoint since;     // in the set
+    TimePoint heard;     // named last
+    TimePoint released;  // when the last name or flow let go of it
     std::size_t flows = 0;
+    TimePoint until;    // the kernel's timeout
+    TimePoint check{};  // when its one timer is due: others of the same key are stale
+  };
+  // A login host's name: which ports, and what its answers may say.
+  struct LoginName {
+    std::vector<Port> ports;
+    bool private_allowed = false;
+    bool unresolved = false;        // and that was told
+    TimePoint watched_until{};      // its timer
+    std::set<IpAddress> refused{};  // what its answers name in vain, so that each is told once
   };
   struct ServerKey {
     IpAddress client;
@@ -171,20 +209,23 @@ class Engine {
     TimePoint until;
   };
   struct Timer {
-    enum class Kind : std::uint8_t { Flow, Pinhole, Return, Peer, Cookie, Login, Server, Name };
+    enum class Kind : std::uint8_t { Flow, Pinhole, Return, Peer, Cookie, Login, Server, Name, Unresolved };
     TimePoint when;
     Kind kind;
-    std::variant<std::monostate, FlowKey, PinholeKey, ReturnKey, std::uint64_t, Endpoint, ServerKey,
+    std::variant<std::monostate, FlowKey, PinholeKey, ReturnKey, std::uint64_t, IpAddress, ServerKey,
                  std::string>
         key;
     friend bool operator>(const Timer& a, const Timer& b) { return a.when > b.when; }
   };
+
+  static constexpr std::chrono::seconds kOldest{std::chrono::hours{24 * 365 * 10}};  // what a saved age is believed to be at most
 
   // control.cpp: flows to servers
   void on_control(const SegmentSeen& seen);
   void open_flow(const FlowKey& key, const SegmentSeen& seen);
   void on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& seen);
   bool feed(const FlowKey& key, Flow& flow, const SegmentSeen& seen);
+  void resume(const FlowKey& key, Flow& flow, const SegmentSeen& seen);
   bool on_client_frame(const FlowKey& key, Flow& flow, const oscar::FlapReader::Frame& frame);
   bool on_server_frame(const FlowKey& key, Flow& flow, const oscar::FlapReader::Frame& frame);
   bool on_client_hello(const FlowKey& key, Flow& flow, Bytes payload);
@@ -194,6 +235,7 @@ class Engine {
   void end_flow(const FlowKey& key, Reason reason);
   void end_session(const FlowKey& key, Flow& flow, Reason reason);
   [[nodiscard]] bool is_server(const FlowKey& key) const;
+  [[nodiscard]] bool is_login(const Endpoint& server) const;
   void close_flow(const FlowKey& key);
   [[nodiscard]] bool ended_lately(const FlowKey& key);
   void count_flow(const FlowKey& key, Flow& flow);
@@ -224,13 +266,42 @@ class Engine {
              const std::string& name);
   [[nodiscard]] Reason judge_target(const IpAddress& address, bool private_allowed) const;
   [[nodiscard]] bool is_inside(const IpAddress& address) const;
-  [[nodiscard]] bool private_outside() const;
-  void start_names();
+  [[nodiscard]] bool may_name_private(const IpAddress& server) const;
+  void read_names();
   void ask_due();
   void on_answer(const NameAnswered& answered);
   void on_name_failed(const NameFailed& failed);
-  void add_login(const Endpoint& server, const std::string& host, std::chrono::seconds span);
+  void on_answer_held(const AnswerHeld& held);
+  void on_server_missed(const ServerMissed& missed);
+  [[nodiscard]] dns::Answer judged(const dns::Query& query, LoginName& name, const dns::Answer& answer);
+  void note_failure(const dns::Query& query, const std::string& why);
+  void watch_name(const dns::DomainName& name);
   void release_waiting(const std::string& name, Reason reason);
+
+  // addresses.cpp: the life of a login host's address
+  void allow(const dns::Query& query, const std::vector<dns::Schedule::Fresh>& fresh, Source source);
+  LoginAddress& put_address(const IpAddress& address, Source source);
+  void settle(const IpAddress& address, LoginAddress& login);
+  void set_ports(const IpAddress& address, LoginAddress& login, const std::vector<Port>& ports);
+  [[nodiscard]] std::vector<Port> ports_of(const LoginAddress& login) const;
+  [[nodiscard]] TimePoint named_end(const LoginAddress& login) const;
+  [[nodiscard]] bool is_held(const IpAddress& address, const LoginAddress& login) const;
+  void drop_address(const IpAddress& address, Reason reason);
+  void keep_limits(const dns::Query& query);
+  void evict(std::vector<IpAddress> candidates, std::size_t most);
+  void fix_addresses();
+  void flow_on(const IpAddress& address);
+  void flow_off(const IpAddress& address);
+  void watch_passing(const FlowKey& key);
+  void on_flows_listed(const FlowsListed& listed);
+  void on_flow_ended(const FlowKey& key);
+
+  // memory.cpp: across restarts and reloads
+  void on_restored(const Restored& restored);
+  void restore_session(const Saved::Session& saved);
+  void restore_pinhole(const Saved::Pinhole& saved);
+  void on_reconfigured(const config::Config& config);
+  [[nodiscard]] bool is_client(const IpAddress& address) const;
 
   // peer.cpp: peers' flows
   void on_peer(const SegmentSeen& seen);
@@ -245,6 +316,7 @@ class Engine {
   void forget_refused(bool one_at_least);
   void forget_oldest();
   void open_return(const FlowKey& key, const peer::Handshake& handshake);
+  void close_return(const ReturnKey& key, Reason reason);
 
   // engine.cpp
   void on_timer(const Timer& timer);
@@ -261,9 +333,10 @@ class Engine {
   [[nodiscard]] ClientState& client(const IpAddress& address) { return clients_[address]; }
 
   config::Config config_;
+  std::uint64_t seed_;
   Surroundings surroundings_;
   dns::Schedule schedule_;
-  std::map<dns::DomainName, std::vector<Port>> login_names_;
+  std::map<dns::DomainName, LoginName> login_names_;
   bool started_ = false;
   TimePoint now_{};
   std::vector<Action> actions_;
@@ -280,11 +353,13 @@ class Engine {
   std::deque<std::pair<TimePoint, FlowKey>> begun_peers_;    // of peers_, incomplete when put here
   std::deque<std::pair<TimePoint, FlowKey>> refused_peers_;  // of peers_, oldest first
   std::unordered_map<std::uint64_t, CookieMeaning> cookies_;
-  std::unordered_map<Endpoint, LoginAddress, EndpointHash> logins_;
+  std::unordered_map<IpAddress, LoginAddress> logins_;
+  std::unordered_set<FlowKey, FlowKeyHash> passing_;  // flows to login servers that are not followed
   std::map<ServerKey, ServerGrant> servers_;
   std::unordered_map<IpAddress, ClientState> clients_;
   std::map<std::string, Waiting> waiting_;
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
+  std::uint64_t saved_version_ = 0;
   std::map<dns::Query, std::string> last_failure_;  // so that a lookup's failure is reported once per change
   std::array<std::uint64_t, kWhatCount> happened_{};
   std::array<std::uint64_t, kReasonCount> refused_{};

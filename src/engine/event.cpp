@@ -9,11 +9,12 @@ namespace icqgate::engine {
 namespace {
 
 constexpr std::array<std::string_view, kWhatCount> kNames{
-    "control-opened", "login-seen",        "login-refused",    "redirected",       "redirect-refused",
-    "session-opened", "session-ended",     "flow-blind",       "announce-refused", "pinhole-probation",
-    "pinhole-opened", "pinhole-closed",    "return-opened",    "return-closed",    "peer-verified",
-    "peer-refused",   "outbound-verified", "outbound-refused", "address-added",    "address-gone",
-    "lookup-failed"};
+    "control-opened",  "login-seen",        "login-refused",    "redirected",       "redirect-refused",
+    "session-opened",  "session-ended",     "flow-blind",       "announce-refused", "pinhole-probation",
+    "pinhole-opened",  "pinhole-closed",    "return-opened",    "return-closed",    "peer-verified",
+    "peer-refused",    "outbound-verified", "outbound-refused", "address-added",    "address-gone",
+    "address-refused", "lookup-failed",     "name-unresolved",  "name-resolved",    "server-missed",
+    "session-restored"};
 
 std::string of(const char* before, const std::optional<Uin>& uin) {
   return uin ? fmt::format("{}UIN {}", before, uin->get()) : std::string{};
@@ -78,8 +79,18 @@ std::string describe(const Report& r) {
       return fmt::format("login server {}{}", remote, extra);
     case What::AddressGone:
       return fmt::format("login server {} gone{}", remote, extra);
+    case What::AddressRefused:
+      return fmt::format("address {} not let in{}{}", remote, why, extra);
     case What::LookupFailed:
       return fmt::format("lookup failed{}{}", why, extra);
+    case What::NameUnresolved:
+      return fmt::format("no usable DNS answer for a while; what is known of the name stays{}", extra);
+    case What::NameResolved:
+      return fmt::format("DNS answers again{}", extra);
+    case What::ServerMissed:
+      return fmt::format("a client tries {}, which is not known: asking DNS again", remote);
+    case What::SessionRestored:
+      return fmt::format("{} still has its session with {}", who, remote) + why;
   }
   return {};
 }

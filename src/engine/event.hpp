@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "base/strong.hpp"
+#include "config/config.hpp"
 #include "dns/schedule.hpp"
 #include "engine/reason.hpp"
+#include "engine/saved.hpp"
 #include "net/address.hpp"
 #include "net/packet.hpp"
 #include "nft/batch.hpp"
@@ -20,23 +22,8 @@ namespace icqgate::engine {
 
 using TimePoint = std::chrono::steady_clock::time_point;
 
-// A TCP flow as the forward hook sees it: `inside` is the LAN client's end, with its own address (translated
-// back where NAT is at work), `outside` the other one.
-struct FlowKey {
-  Endpoint inside;
-  Endpoint outside;
-  friend auto operator<=>(const FlowKey&, const FlowKey&) noexcept = default;
-};
-struct FlowKeyHash {
-  std::size_t operator()(const FlowKey& key) const noexcept {
-    const EndpointHash hash;
-    const std::size_t outside = hash(key.outside);
-    return hash(key.inside) ^ (outside + 0x9e3779b97f4a7c15u + (outside << 6) + (outside >> 2));
-  }
-};
-
-// The queue a packet waits in: Control may fail open, Peer fails closed (design.md 4).
-enum class Lane : std::uint8_t { Control, Peer };
+// The queue a packet waits in: Control and Names may fail open, Peer fails closed (design.md 4).
+enum class Lane : std::uint8_t { Control, Peer, Names };
 enum class Side : std::uint8_t { Lan, Wan };
 
 // --- in
@@ -61,10 +48,39 @@ struct NameFailed {
   dns::Query query;
   std::string why;  // the resolver's own words
 };
+// A DNS answer on its way to a LAN client, from a server that is trusted (the ruleset's dns_servers), held in
+// the lane Names: it is let go once its addresses are allowed.
+struct AnswerHeld {
+  std::uint32_t packet = 0;
+  dns::Query query;
+  dns::Answer answer;
+};
+// A LAN client tries to reach a server on a login port that no set holds.
+struct ServerMissed {
+  Endpoint server;
+};
+// All flows that conntrack has, whose original destination port is one of `ports`, and that are not over.
+struct FlowsListed {
+  std::vector<Port> ports;
+  std::vector<FlowKey> flows;
+};
+// Another resolver answers from now on.
+struct ResolverChanged {};
+// What an earlier run left, before the first other event. `alive`: flows that conntrack still has and that
+// still come by the control queue.
+struct Restored {
+  Saved saved;
+  std::vector<FlowKey> alive;
+};
+// The administrator wants it otherwise. Keys of the table itself (config::needs_restart) are the same.
+struct Reconfigured {
+  config::Config config;
+};
 // Nothing but the time.
 struct Tick {};
 
-using Event = std::variant<Tick, SegmentSeen, FlowEnded, NameAnswered, NameFailed>;
+using Event = std::variant<Tick, SegmentSeen, FlowEnded, NameAnswered, NameFailed, AnswerHeld, ServerMissed,
+                           FlowsListed, ResolverChanged, Restored, Reconfigured>;
 
 // --- out
 
@@ -115,9 +131,14 @@ enum class What : std::uint8_t {
   OutboundRefused,
   AddressAdded,
   AddressGone,
+  AddressRefused,  // an answer named it, and it may not be a server's
   LookupFailed,
+  NameUnresolved,   // no usable answer for a while
+  NameResolved,     // after that: there is one again
+  ServerMissed,     // a client tried a server that is not known: its name is asked for again
+  SessionRestored,  // of an earlier run
 };
-inline constexpr std::size_t kWhatCount = static_cast<std::size_t>(What::LookupFailed) + 1;
+inline constexpr std::size_t kWhatCount = static_cast<std::size_t>(What::SessionRestored) + 1;
 [[nodiscard]] std::string_view to_string(What what) noexcept;  // kebab-case: "pinhole-opened"
 
 struct Report {

@@ -38,6 +38,10 @@ struct Flow {
   std::optional<std::uint32_t> client_fin;  // sequence numbers behind a FIN that came before a gap was filled
   std::optional<std::uint32_t> server_fin;
   bool blind = false;  // teaches nothing any more, but its end still counts
+  // Of an earlier run: until a direction was seen to continue exactly where it had been left, a hole in it is
+  // what passed meanwhile, and will never be filled.
+  bool resuming_client = false;
+  bool resuming_server = false;
   bool server_hello = false;
   bool credentials = false;  // a login was asked for: a reply may come
   bool server_spoke =

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Which servers may be reached: the login hosts' addresses, and where a login server sends a client
 // (security.md S3, S20).
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "engine/engine.hpp"
@@ -23,38 +25,38 @@ constexpr std::size_t kMostCookies = 200'000;
 
 }  // namespace
 
-void Engine::start_names() {
+// The login hosts of the configuration: names with their ports, and addresses.
+void Engine::read_names() {
+  std::map<dns::DomainName, LoginName> names;
   for (const auto& host : config_.login_hosts) {
+    const auto* name = std::get_if<dns::DomainName>(&host.host);
+    if (name == nullptr) continue;
+    LoginName& entry = names[*name];
     const std::vector<Port> ports = host.port ? std::vector<Port>{*host.port} : config_.login_ports;
-    if (const auto* name = std::get_if<dns::DomainName>(&host.host)) {
-      auto& all = login_names_[*name];
-      all.insert(all.end(), ports.begin(), ports.end());
-      std::sort(all.begin(), all.end());
-      all.erase(std::unique(all.begin(), all.end()), all.end());
-    } else {
-      for (const Port port : ports)
-        add_login({std::get<IpAddress>(host.host), port}, "", config_.ttl_max + config_.keep);
-    }
+    entry.ports.insert(entry.ports.end(), ports.begin(), ports.end());
+    entry.private_allowed = entry.private_allowed || host.private_allowed;
   }
+  for (auto& [name, entry] : names) {
+    std::sort(entry.ports.begin(), entry.ports.end());
+    entry.ports.erase(std::unique(entry.ports.begin(), entry.ports.end()), entry.ports.end());
+    if (const auto known = login_names_.find(name); known != login_names_.end())
+      entry.unresolved = known->second.unresolved;
+  }
+  login_names_ = std::move(names);
 }
 
 void Engine::ask_due() {
-  for (const dns::Query& query : schedule_.due(now_)) actions_.emplace_back(Ask{query});
-  schedule_.expire(now_);  // what ends there ends in logins_ by its own timer
+  for (const dns::Query& query : schedule_.due(now_)) {
+    actions_.emplace_back(Ask{query});
+    watch_name(query.name);
+  }
+  for (const IpAddress& address : schedule_.expire(now_)) {
+    const auto login = logins_.find(address);
+    if (login == logins_.end()) continue;
+    login->second.released = now_;
+    settle(address, login->second);
+  }
   names_due_ = schedule_.next_deadline().value_or(TimePoint::max());
-}
-
-void Engine::add_login(const Endpoint& server, const std::string& host, seconds span) {
-  const auto [at, fresh] = logins_.try_emplace(server);
-  LoginAddress& login = at->second;
-  if (!fresh && login.host.empty() && !host.empty()) return;  // the configuration names it: it stays anyway
-  login.host = host;
-  login.span = span;
-  login.until = now_ + span;
-  change(nft::Change::Kind::Renew, nft::Element::login(server), span);
-  if (!fresh) return;
-  arm(login.until - std::min(span / 2, seconds{30}), Timer::Kind::Login, server);
-  report({.what = What::AddressAdded, .remote = server, .text = host});
 }
 
 bool Engine::is_inside(const IpAddress& address) const {
@@ -64,28 +66,28 @@ bool Engine::is_inside(const IpAddress& address) const {
          std::find(surroundings_.own.begin(), surroundings_.own.end(), address) != surroundings_.own.end();
 }
 
-// Is there a network with private addresses outside? Then a server there may have one too. In front of the
-// internet a name that resolves to such an address is a mistake or an attack (security.md S20).
-bool Engine::private_outside() const {
-  return std::any_of(surroundings_.own.begin(), surroundings_.own.end(), [this](const IpAddress& own) {
-    const auto holds = [&own](const Subnet& subnet) { return subnet.contains(own); };
-    return scope_of(own) == Scope::Private &&
-           std::none_of(config_.clients.begin(), config_.clients.end(), holds) &&
-           std::none_of(surroundings_.inside.begin(), surroundings_.inside.end(), holds);
-  });
-}
-
 Reason Engine::judge_target(const IpAddress& address, bool private_allowed) const {
   switch (scope_of(address)) {
     case Scope::Global:
       break;
     case Scope::Private:
-      if (!private_allowed) return Reason::ForbiddenTarget;
+      if (is_inside(address)) return Reason::ForbiddenTarget;
+      if (!private_allowed) return Reason::PrivateAddress;
       break;
     default:
       return Reason::ForbiddenTarget;
   }
   return is_inside(address) ? Reason::ForbiddenTarget : Reason::None;
+}
+
+bool Engine::may_name_private(const IpAddress& server) const {
+  if (scope_of(server) == Scope::Private) return true;
+  const auto login = logins_.find(server);
+  return login != logins_.end() &&
+         std::any_of(login->second.owners.begin(), login->second.owners.end(), [this](const auto& owner) {
+           const auto name = login_names_.find(owner.name);
+           return name != login_names_.end() && name->second.private_allowed;
+         });
 }
 
 void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& target, Bytes cookie,
@@ -122,12 +124,12 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
     refuse(Reason::TooOften, text);
     return;
   }
-  // Only a server that has such an address itself may name one: networks without a public server (security.md
-  // S3).
-  const bool private_allowed = scope_of(key.outside.address) == Scope::Private;
+  // Only a server that has such an address itself, or whose name may have one, may name one: networks without
+  // a public server (security.md S3).
+  const bool private_allowed = may_name_private(key.outside.address);
   if (literal != nullptr) {
-    if (const Reason reason = judge_target(*literal, private_allowed); reason != Reason::None) {
-      refuse(reason, text);
+    if (judge_target(*literal, private_allowed) != Reason::None) {
+      refuse(Reason::ForbiddenTarget, text);
       return;
     }
     if (literal->is_v4() != key.inside.address.is_v4()) {
@@ -144,6 +146,11 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
   }
   Waiting& waiting = waiting_[text];
   if (waiting.grants.empty()) {
+    if (!schedule_.spend(now_)) {
+      waiting_.erase(text);
+      refuse(Reason::TooOften, text);
+      return;
+    }
     waiting.until = now_ + kHoldLimit;
     arm(waiting.until, Timer::Kind::Name, text);
     waiting.type = key.inside.address.is_v4() ? dns::Type::A : dns::Type::Aaaa;
@@ -165,22 +172,40 @@ void Engine::grant(const IpAddress& from, const Endpoint& server, std::optional<
   report({.what = What::Redirected, .client = from, .uin = uin, .remote = server, .text = name});
 }
 
+// What is left of an answer once the addresses that may be no server's are out. Each of these is told once.
+dns::Answer Engine::judged(const dns::Query& query, LoginName& name, const dns::Answer& answer) {
+  constexpr std::size_t kMostTold = 64;
+  dns::Answer good = answer;
+  good.addresses.clear();
+  for (const auto& record : answer.addresses) {
+    if (record.address.is_v4() != (query.type == dns::Type::A)) continue;
+    const Reason reason = judge_target(record.address, name.private_allowed);
+    if (reason == Reason::None) {
+      good.addresses.push_back(record);
+      continue;
+    }
+    ++refused_[static_cast<std::size_t>(reason)];
+    if (name.refused.size() >= kMostTold || !name.refused.insert(record.address).second) continue;
+    report({.what = What::AddressRefused,
+            .reason = reason,
+            .remote = Endpoint{record.address, Port{}},
+            .text = query.name});
+  }
+  return good;
+}
+
 void Engine::on_answer(const NameAnswered& answered) {
   const dns::Query& query = answered.query;
-  if (const auto ports = login_names_.find(query.name); ports != login_names_.end()) {
-    for (const auto& fresh : schedule_.answered(query, answered.answer, now_)) {
-      if (const Reason reason = judge_target(fresh.address, private_outside()); reason != Reason::None) {
-        if (fresh.added)
-          report({.what = What::LookupFailed,
-                  .reason = reason,
-                  .remote = Endpoint{fresh.address, Port{}},
-                  .text = query.name});
-        continue;
-      }
-      for (const Port port : ports->second)
-        add_login({fresh.address, port}, query.name, fresh.ttl + config_.keep);
+  if (const auto name = login_names_.find(query.name); name != login_names_.end()) {
+    const dns::Answer good = judged(query, name->second, answered.answer);
+    if (good.addresses.empty() && !answered.answer.addresses.empty()) {
+      // It says nothing that counts, so it is no reason to forget what was good.
+      on_name_failed({query, "only addresses that no server may have"});
+    } else {
+      allow(query, schedule_.answered(query, good, now_), Source::Answer);
+      note_failure(query, schedule_.last_error(query));
     }
-    last_failure_.erase(query);
+    watch_name(query.name);
   }
   const auto found = waiting_.find(query.name);
   if (found == waiting_.end() || found->second.type != query.type) return;
@@ -198,16 +223,64 @@ void Engine::on_answer(const NameAnswered& answered) {
   release_waiting(query.name, any ? Reason::None : Reason::Unresolved);
 }
 
+// Told once per change: "" is no failure.
+void Engine::note_failure(const dns::Query& query, const std::string& why) {
+  auto& last = last_failure_[query];
+  if (last == why) return;
+  last = why;
+  if (why.empty()) return;
+  report({.what = What::LookupFailed,
+          .reason = Reason::Unresolved,
+          .text = fmt::format("{} {}: {}", query.name, query.type == dns::Type::A ? "A" : "AAAA", why)});
+}
+
+// A name that has had no usable answer for a while is worth a warning, and its return worth a word.
+void Engine::watch_name(const dns::DomainName& text) {
+  constexpr seconds kAWhile{60};
+  const auto found = login_names_.find(text);
+  if (found == login_names_.end()) return;
+  LoginName& name = found->second;
+  const auto since = schedule_.unresolved_since(text);
+  if (!since) {
+    if (std::exchange(name.unresolved, false)) report({.what = What::NameResolved, .text = text});
+    return;
+  }
+  if (name.unresolved) return;
+  if (now_ < *since + kAWhile) {
+    if (name.watched_until <= now_) arm(name.watched_until = *since + kAWhile, Timer::Kind::Unresolved, text);
+    return;
+  }
+  name.unresolved = true;
+  const std::string four = schedule_.last_error({text, dns::Type::A});
+  const std::string words = four.empty() ? schedule_.last_error({text, dns::Type::Aaaa}) : four;
+  report({.what = What::NameUnresolved, .text = fmt::format("{}: {}", text, words)});
+}
+
+void Engine::on_answer_held(const AnswerHeld& held) {
+  if (const auto name = login_names_.find(held.query.name); name != login_names_.end()) {
+    const dns::Answer good = judged(held.query, name->second, held.answer);
+    allow(held.query, schedule_.heard(held.query, good, now_), Source::HeldAnswer);
+  }
+  actions_.emplace_back(Verdict{Lane::Names, held.packet, Verdict::Kind::Pass});
+}
+
+// Its own resolver may have told the client of an address that ours has not told us (yet).
+void Engine::on_server_missed(const ServerMissed& missed) {
+  if (is_login(missed.server)) return;  // it has come in meanwhile
+  bool asked = false;
+  for (const auto& [text, name] : login_names_) {
+    if (std::find(name.ports.begin(), name.ports.end(), missed.server.port) == name.ports.end()) continue;
+    const auto type = missed.server.address.is_v4() ? dns::Type::A : dns::Type::Aaaa;
+    asked = schedule_.hurry({text, type}, now_) || asked;
+  }
+  if (asked) report({.what = What::ServerMissed, .remote = missed.server});
+}
+
 void Engine::on_name_failed(const NameFailed& failed) {
   if (login_names_.contains(failed.query.name)) {
     schedule_.failed(failed.query, failed.why, now_);
-    auto& last = last_failure_[failed.query];
-    if (last != failed.why) {
-      last = failed.why;
-      report({.what = What::LookupFailed,
-              .reason = Reason::Unresolved,
-              .text = failed.query.name + ": " + failed.why});
-    }
+    note_failure(failed.query, failed.why);
+    watch_name(failed.query.name);
   }
   if (const auto found = waiting_.find(failed.query.name);
       found != waiting_.end() && found->second.type == failed.query.type)

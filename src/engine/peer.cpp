@@ -361,4 +361,17 @@ void Engine::open_return(const FlowKey& key, const peer::Handshake& handshake) {
           .peer_uin = handshake.destination});
 }
 
+void Engine::close_return(const ReturnKey& key, Reason reason) {
+  const auto found = returns_.find(key);
+  if (found == returns_.end()) return;
+  report({.what = What::ReturnClosed,
+          .reason = reason,
+          .client = IpAddress{key.client},
+          .uin = found->second.uin,
+          .port = key.port,
+          .remote = Endpoint{key.peer, Port{}}});
+  returns_.erase(found);
+  release_forward({key.client, key.port});
+}
+
 }  // namespace icqgate::engine

@@ -42,7 +42,7 @@ constexpr std::array<Words, kReasonCount> kWords{{
     {"not-online", "announced before the server accepted the login"},
     {"ipv6-session", "the session runs over IPv6, for which announcements have no field"},
     {"bad-target", "the server named a place that is neither an address nor a host name"},
-    {"forbidden-target", "the server named an address that no server outside can have"},
+    {"forbidden-target", "an address that no server outside can have"},
     {"server-port", "the server named a port that no server may be on"},
     {"unresolved", "the name the server gave did not resolve"},
     {"mid-stream", "the flow was met in its middle"},
@@ -60,6 +60,9 @@ constexpr std::array<Words, kReasonCount> kWords{{
     {"replaced", "another port was announced"},
     {"port-withdrawn", "the client announced that it does not listen any more"},
     {"expired", "its time ended"},
+    {"private-address", "a private address; where that is right, write login-host = NAME!private"},
+    {"over-limit", "more addresses than addresses-per-name or addresses-total allows"},
+    {"reconfigured", "the configuration does not allow it any more"},
 }};
 
 }  // namespace

@@ -64,8 +64,12 @@ enum class Reason : std::uint8_t {
   Replaced,
   PortWithdrawn,  // announced port 0
   Expired,
+  // names (S20)
+  PrivateAddress,  // and its host is not listed with !private
+  OverLimit,       // addresses-per-name, addresses-total
+  Reconfigured,    // the configuration does not allow it any more
 };
-inline constexpr std::size_t kReasonCount = static_cast<std::size_t>(Reason::Expired) + 1;
+inline constexpr std::size_t kReasonCount = static_cast<std::size_t>(Reason::Reconfigured) + 1;
 
 [[nodiscard]] std::string_view to_string(Reason reason) noexcept;  // kebab-case: "wrong-user"
 [[nodiscard]] std::string_view explain(Reason reason) noexcept;    // a sentence for people

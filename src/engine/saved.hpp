@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/strong.hpp"
-#include "engine/event.hpp"
+#include "engine/flow_key.hpp"
 #include "net/address.hpp"
 
 namespace icqgate::engine {

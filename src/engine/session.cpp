@@ -94,6 +94,7 @@ void Engine::come_online(const FlowKey& key, Flow& flow) {
     change(nft::Change::Kind::Renew, nft::Element::session(*key.inside.address.v4()),
            config_.pinhole_timeout);
   state.online.push_back(*flow.uin);
+  ++saved_version_;
   report({.what = What::SessionOpened, .client = key.inside.address, .uin = flow.uin, .remote = key.outside});
   // A session that moved here from another server keeps its pinhole.
   if (const auto source = key.inside.address.v4()) {
@@ -236,6 +237,7 @@ void Engine::announce(const FlowKey& key, Flow& flow, const oscar::DirectInfo& i
   Pinhole pinhole;
   pinhole.uin = *flow.uin;
   pinhole.owner = key;
+  pinhole.since = now_;
   pinhole.offset = end;
   pinhole.cookie = info.cookie;
   flow.port = info.port;
@@ -256,6 +258,7 @@ void Engine::promote(const FlowKey& key, Flow& flow) {
   if (found == pinholes_.end() || found->second.open || found->second.owner != key) return;
   if (flow.to_server.acknowledged() < found->second.offset) return;
   found->second.open = true;
+  ++saved_version_;
   watch_pinhole(found->first, found->second);
   report({.what = What::PinholeOpened,
           .client = key.inside.address,
@@ -283,6 +286,7 @@ void Engine::watch_pinhole(PinholeKey key, Pinhole& pinhole) {
 void Engine::adopt_pinhole(PinholeKey key, Pinhole& pinhole, const FlowKey& heir, Flow& flow) {
   pinhole.orphan = false;
   pinhole.owner = heir;
+  ++saved_version_;
   flow.port = key.port;
   flow.cookie = pinhole.cookie;
   renew_pinhole(key, pinhole, config_.pinhole_timeout);
@@ -305,6 +309,7 @@ void Engine::close_pinhole(PinholeKey key, Reason reason) {
   if (found == pinholes_.end()) return;
   const Pinhole pinhole = found->second;
   pinholes_.erase(found);
+  ++saved_version_;
   if (const auto owner = flows_.find(pinhole.owner); owner != flows_.end() && owner->second->port == key.port)
     owner->second->port.reset();
   change(nft::Change::Kind::Remove, nft::Element::pinhole(key.client, key.port));

@@ -136,8 +136,12 @@ def trace_of_changes(golden):
     answer = (packets[-1][0], packets[-1][1], variants.dns_answer(name, "10.77.2.5", 60))
     by_name = [{**event, "text": name} if event["event"] == "address-added" else event for event in plain]
     for place, captured in (("first", [packets[0][:2] + answer[2:], *packets]), ("last", [*packets, answer])):
-        got = events(trace(variants.pcap(captured), "--login-host", name)[1])
+        got = events(trace(variants.pcap(captured), "--login-host", f"{name}!private")[1])
         golden.expect(f"trace: a DNS answer that comes {place}", got == by_name, f"{got}")
+    refused = events(trace(variants.pcap([packets[0][:2] + answer[2:], *packets]), "--login-host", name)[1])
+    golden.expect("trace: a private address of a host that is not listed for it",
+                  refused[0]["event"] == "address-refused" and "session-opened" not in {e["event"] for e in refused},
+                  f"{refused}")
     nameless = trace(variants.pcap(packets), "--login-host", name)
     golden.expect("trace: no DNS answer", nameless[0] == 0 and "no DNS answer for login.example.net" in nameless[2]
                   and not any(event["event"] == "session-opened" for event in events(nameless[1])), nameless[2])

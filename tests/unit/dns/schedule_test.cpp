@@ -1,61 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "dns/schedule.hpp"
-
 #include <algorithm>
 #include <catch2/catch.hpp>
 
+#include "schedule_builder.hpp"
+
 using namespace icqgate;
 using namespace icqgate::dns;
+using namespace icqgate::test;
 using namespace std::chrono_literals;
 
 namespace {
-
-using Addresses = std::vector<IpAddress>;
-constexpr TimePoint kStart{1000h};
-const Query kA{"login.test", Type::A};
-const Query kAaaa{"login.test", Type::Aaaa};
-
-IpAddress v4(std::uint32_t last) { return Ipv4{0xc0000200U + last}; }
-IpAddress v6(std::uint8_t last) {
-  std::array<std::uint8_t, 16> bytes{0x20, 1, 0x0d, 0xb8};
-  bytes[15] = last;
-  return Ipv6{bytes};
-}
-
-Answer answer_of(const Query& query, std::vector<AddressRecord> addresses) {
-  Answer answer;
-  answer.question = query.name;
-  answer.type = query.type;
-  answer.addresses = std::move(addresses);
-  return answer;
-}
-Answer negative(const Query& query, Rcode rcode, std::chrono::seconds ttl = 0s) {
-  Answer answer = answer_of(query, {});
-  answer.rcode = static_cast<std::uint8_t>(rcode);
-  answer.negative_ttl = ttl;
-  return answer;
-}
-
-// A schedule that was started, with both queries of its one name under way.
-Schedule started(SchedulePolicy policy = {}, TimePoint now = kStart) {
-  Schedule schedule{{"login.test"}, policy};
-  REQUIRE(schedule.due(now) == std::vector<Query>{kA, kAaaa});
-  return schedule;
-}
-// The same with A answered and AAAA known not to exist for an hour.
-Schedule with_addresses(std::vector<AddressRecord> addresses, SchedulePolicy policy = {}) {
-  Schedule schedule = started(policy);
-  schedule.answered(kAaaa, negative(kAaaa, Rcode::NoError, 1h), kStart);
-  schedule.answered(kA, answer_of(kA, std::move(addresses)), kStart);
-  return schedule;
-}
-
-Schedule::NameState state_of(const Schedule& schedule, const Query& query) {
-  for (auto& state : schedule.state())
-    if (state.query == query) return state;
-  FAIL("no such query");
-  return {};
-}
 
 // Runs until `end` as the daemon does: waits for the deadline, asks, answers by `resolve`, expires. Returns
 // the number of queries of type A.

@@ -69,6 +69,12 @@ class Connection {
 
   [[nodiscard]] std::uint32_t& next(Side side) { return side == Side::Lan ? lan_next_ : wan_next_; }
   [[nodiscard]] FlowKey key() const { return {lan_, wan_}; }
+  // The same connection, through the gateway's next run.
+  [[nodiscard]] Connection through(Gateway& gateway) const {
+    Connection same = *this;
+    same.gateway_ = &gateway;
+    return same;
+  }
   [[nodiscard]] static Side other(Side side) { return side == Side::Lan ? Side::Wan : Side::Lan; }
 
  private:

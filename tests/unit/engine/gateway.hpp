@@ -83,6 +83,14 @@ class Gateway {
     step(engine::Tick{});
   }
 
+  // One that has not met its first event.
+  struct Idle {};
+  Gateway(Idle, config::Config c)
+      : config{std::move(c)},
+        surroundings{test_surroundings()},
+        engine{config, surroundings},
+        model{config} {}
+
   // --- what happens
   void step(const engine::Event& event) {
     bool judged = false;
@@ -159,6 +167,17 @@ class Gateway {
   }
   void fail(const std::string& name, const std::string& why = "SERVFAIL", dns::Type type = dns::Type::A) {
     step(engine::NameFailed{{name, type}, why});
+  }
+  // What a LAN client is told, held until the addresses in it are allowed. True: it was let go.
+  bool held_answer(const std::string& name, const std::vector<IpAddress>& addresses,
+                   seconds ttl = seconds{300}) {
+    dns::Answer answer;
+    answer.question = name;
+    for (const IpAddress& address : addresses) answer.addresses.push_back({address, ttl});
+    const std::uint32_t id = ++last_packet_;
+    waiting_[{Lane::Names, id}] = {{}, now};
+    step(engine::AnswerHeld{id, {name, dns::Type::A}, answer});
+    return verdicts_.contains({Lane::Names, id});
   }
   void answer_login() {
     answer("login.icq.com", {kLogin, kLogin2});

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// When names are asked for beside their TTLs: budget, jitter, hurry, restarts and reloads.
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "schedule_builder.hpp"
+
+using namespace icqgate;
+using namespace icqgate::dns;
+using namespace icqgate::test;
+using namespace std::chrono_literals;
+
+TEST_CASE("refreshes of several gateways drift apart, and never come late", "[dns][schedule]") {
+  std::set<TimePoint> when;
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    auto schedule = with_addresses({{v4(1), 1000s}}, {.jitter_percent = 10, .seed = seed});
+    const auto next = state_of(schedule, kA).next_ask;
+    CHECK(next <= kStart + 998s);
+    CHECK(next >= kStart + 898s);
+    when.insert(next);
+  }
+  CHECK(when.size() > 40);
+}
+
+TEST_CASE("no more queries in a minute than the budget has", "[dns][schedule]") {
+  std::vector<DomainName> names;
+  for (int i = 0; i < 100; ++i) names.push_back("host" + std::to_string(i) + ".test");
+  Schedule schedule{names, {.ttl_min = 1s, .queries_per_minute = 60}};
+  TimePoint now = kStart;
+  std::size_t asked = schedule.due(now).size();
+  CHECK(asked == 200);  // all of them may come at once, once
+  while (now < kStart + 10min) {
+    const auto deadline = schedule.next_deadline();
+    REQUIRE(deadline);
+    now = std::max(now, *deadline);
+    const auto due = schedule.due(now);
+    schedule.expire(now);
+    REQUIRE(schedule.next_deadline().value() > now);
+    asked += due.size();
+    for (const auto& query : due) schedule.answered(query, answer_of(query, {{v4(1), 1s}}), now);
+  }
+  CHECK(asked <= 200 + 10 * 60 + 1);
+  CHECK(asked >= 500);
+  CHECK_FALSE(schedule.spend(now));
+  CHECK(schedule.spend(now + 2s));
+}
+
+TEST_CASE("what others are told counts as an answer, and asks nothing", "[dns][schedule]") {
+  auto schedule = with_addresses({{v4(1), 300s}});
+  const auto before = state_of(schedule, kA).next_ask;
+  const auto fresh =
+      schedule.heard(kA, answer_of(kA, {{v4(2), 100s}, {v6(1), 100s}, {v4(1), 50s}}), kStart + 10s);
+  REQUIRE(fresh.size() == 2);
+  CHECK(fresh[0].address == v4(2));
+  CHECK(fresh[0].added);
+  CHECK(fresh[1].ttl == 290s);  // the longer word of our own holds
+  CHECK(state_of(schedule, kA).next_ask == before);
+  CHECK(schedule.heard({"other.test", Type::A}, answer_of({"other.test", Type::A}, {{v4(3), 1s}}), kStart)
+            .empty());
+  CHECK(schedule.heard(kA, negative(kA, Rcode::NxDomain), kStart).empty());
+  CHECK(schedule.holds(v4(1)));
+}
+
+TEST_CASE("a name in a hurry is due at once, but not again and again", "[dns][schedule]") {
+  auto schedule = with_addresses({{v4(1), 300s}});
+  CHECK_FALSE(schedule.hurry(kA, kStart + 1s));  // asked a second ago
+  CHECK(schedule.hurry(kA, kStart + 2s));
+  CHECK(schedule.due(kStart + 2s) == std::vector<Query>{kA});
+  CHECK_FALSE(schedule.hurry(kA, kStart + 3s));  // under way
+  CHECK_FALSE(schedule.hurry({"other.test", Type::A}, kStart + 3s));
+}
+
+TEST_CASE("what is remembered stays until a lookup says better", "[dns][schedule]") {
+  Schedule schedule{{"login.test"}};
+  schedule.remember(kA, v4(1), -500s, kStart);
+  schedule.remember(kA, v4(2), 100s, kStart);
+  schedule.remember(kA, v6(1), 100s, kStart);
+  schedule.remember({"other.test", Type::A}, v4(3), 100s, kStart);
+  REQUIRE(schedule.due(kStart).size() == 2);
+  CHECK(schedule.expire(kStart + 1s).empty());
+  schedule.failed(kA, "timed out", kStart + 10s);
+  CHECK(schedule.expire(kStart + 14s).empty());
+  CHECK(state_of(schedule, kA).addresses.size() == 2);
+  REQUIRE(schedule.due(kStart + 200s) == std::vector<Query>{kA});
+  schedule.answered(kA, answer_of(kA, {{v4(1), 300s}}), kStart + 200s);
+  CHECK(schedule.expire(kStart + 200s) == Addresses{v4(2)});
+}
+
+TEST_CASE("a reload keeps what is known of the names that stay", "[dns][schedule]") {
+  auto schedule = with_addresses({{v4(1), 300s}});
+  schedule.reconfigure({"login.test", "new.test"}, {});
+  CHECK(schedule.holds(v4(1)));
+  CHECK(schedule.due(kStart + 1s) == std::vector<Query>{{"new.test", Type::A}, {"new.test", Type::Aaaa}});
+  schedule.reconfigure({"new.test"}, {});
+  CHECK_FALSE(schedule.holds(v4(1)));
+}
+
+TEST_CASE("a name is unresolved while neither type has a usable answer", "[dns][schedule]") {
+  Schedule schedule = started();
+  CHECK_FALSE(schedule.unresolved_since("login.test"));
+  schedule.failed(kA, "SERVFAIL", kStart + 1s);
+  CHECK(schedule.unresolved_since("login.test") == kStart + 1s);
+  schedule.answered(kAaaa, negative(kAaaa, Rcode::NoError), kStart + 2s);
+  CHECK(schedule.unresolved_since("login.test") == kStart + 1s);
+  REQUIRE(schedule.due(kStart + 10s).size() >= 1);
+  schedule.answered(kA, answer_of(kA, {{v4(1), 300s}}), kStart + 10s);
+  CHECK_FALSE(schedule.unresolved_since("login.test"));
+}
+
+TEST_CASE("another resolver makes what failed due at once, and nothing else", "[dns][schedule]") {
+  Schedule schedule = started();
+  schedule.answered(kAaaa, negative(kAaaa, Rcode::NoError, 1h), kStart);
+  schedule.failed(kA, "timed out", kStart + 1s);
+  CHECK(schedule.due(kStart + 2s).empty());
+  schedule.hurry_failed(kStart + 2s);
+  CHECK(schedule.due(kStart + 2s) == std::vector<Query>{kA});
+}
