@@ -53,5 +53,6 @@ void test_conntrack();
 void test_nftables();
 void test_interfaces();
 void test_resolver();
+void test_files();
 
 }  // namespace icqgate::smoke
