@@ -3,9 +3,11 @@
 
 #include <arpa/inet.h>
 #include <libnetfilter_conntrack/libnetfilter_conntrack.h>
+#include <linux/filter.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -24,6 +26,11 @@ using ConntrackObject = std::unique_ptr<nf_conntrack, CloseWith<&nfct_destroy>>;
 constexpr std::chrono::milliseconds kWait{100};
 constexpr int kEventBuffer = 4 * 1024 * 1024;
 constexpr std::size_t kEventsPerCall = 256;
+
+// Which parts of the tuple in a dump's request count: the kernel's CTA_FILTER_F_CTA_PROTO_NUM and
+// CTA_FILTER_F_CTA_PROTO_DST_PORT (net/netfilter/nf_internals.h; no public header names them). A port counts
+// only together with the protocol.
+constexpr std::uint32_t kFilterProtocol = 1 << 3, kFilterDestinationPort = 1 << 5;
 
 // The attribute names of one tuple, for both address families.
 struct TupleAttributes {
@@ -100,6 +107,57 @@ nlmsghdr* start_message(void* buffer, std::uint16_t type, std::uint16_t flags, s
   return message;
 }
 
+// A dump's request for one family, with the filter for it.
+void put_port_filter(nlmsghdr* message, Port port) {
+  nlattr* const tuple = mnl_attr_nest_start(message, CTA_TUPLE_ORIG);
+  nlattr* const protocol = mnl_attr_nest_start(message, CTA_TUPLE_PROTO);
+  mnl_attr_put_u8(message, CTA_PROTO_NUM, IPPROTO_TCP);
+  mnl_attr_put_u16(message, CTA_PROTO_DST_PORT, htons(port.get()));
+  mnl_attr_nest_end(message, protocol);
+  mnl_attr_nest_end(message, tuple);
+  nlattr* const filter = mnl_attr_nest_start(message, CTA_FILTER);
+  mnl_attr_put_u32(message, CTA_FILTER_ORIG_FLAGS, kFilterProtocol | kFilterDestinationPort);
+  mnl_attr_nest_end(message, filter);
+}
+
+// A socket filter over an event's message: passes those of TCP flows with one of the ports as the original
+// destination, or with any if there are none. nfct_filter_attach() knows no ports.
+std::vector<sock_filter> event_filter(const std::vector<Port>& ports) {
+  constexpr std::uint32_t kAttributes = NLMSG_HDRLEN + sizeof(nfgenmsg), kDrop = 0, kPass = 0xffffffff;
+  std::vector<sock_filter> program;
+  // A conditional jump skips one instruction if its condition holds, or if it does not.
+  enum class Skip : std::uint8_t { Never, IfSo, IfNot };
+  const auto add = [&program](int code, std::uint32_t value, Skip skip = Skip::Never) {
+    program.push_back({static_cast<std::uint16_t>(code), skip == Skip::IfSo, skip == Skip::IfNot, value});
+  };
+  // A becomes the place of the attribute X below A; a message without it (A = 0) is dropped.
+  const auto find = [&add](std::uint32_t attribute, int lookup) {
+    add(BPF_LDX | BPF_IMM, attribute);
+    add(BPF_LD | BPF_B | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + lookup));
+    add(BPF_JMP | BPF_JEQ | BPF_K, 0, Skip::IfNot);
+    add(BPF_RET | BPF_K, kDrop);
+    add(BPF_MISC | BPF_TAX, 0);
+  };
+  add(BPF_LD | BPF_IMM, kAttributes);
+  find(CTA_TUPLE_ORIG, SKF_AD_NLATTR);
+  find(CTA_TUPLE_PROTO, SKF_AD_NLATTR_NEST);
+  add(BPF_ST, 0);
+  find(CTA_PROTO_NUM, SKF_AD_NLATTR_NEST);
+  add(BPF_LD | BPF_B | BPF_IND, NLA_HDRLEN);
+  add(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_TCP, Skip::IfSo);
+  add(BPF_RET | BPF_K, kDrop);
+  add(BPF_LD | BPF_MEM, 0);
+  find(CTA_PROTO_DST_PORT, SKF_AD_NLATTR_NEST);
+  add(BPF_LD | BPF_H | BPF_IND, NLA_HDRLEN);  // comes in host order
+  // A return behind each comparison: jumps reach no further than 255 instructions.
+  for (const Port port : ports) {
+    add(BPF_JMP | BPF_JEQ | BPF_K, port.get(), Skip::IfNot);
+    add(BPF_RET | BPF_K, kPass);
+  }
+  add(BPF_RET | BPF_K, ports.empty() ? kPass : kDrop);
+  return program;
+}
+
 }  // namespace
 
 Conntrack::Conntrack(MnlSocket socket) : socket_{std::move(socket)}, buffer_(kDatagramSize) {}
@@ -155,22 +213,58 @@ Result<std::vector<Flow>, SysError> Conntrack::dump(std::uint32_t value, std::ui
     mnl_attr_put_u32(message, CTA_MARK, htonl(value));
     mnl_attr_put_u32(message, CTA_MARK_MASK, htonl(mask));
   }
+  // The mark is compared again: a kernel may leave out the filter, never the attribute.
+  return dump_message(Bytes{bytes}.first(message->nlmsg_len),
+                      [value, mask](const Flow& flow) { return (flow.mark & mask) == value; });
+}
+
+Result<std::vector<Flow>, SysError> Conntrack::dump_message(Bytes message, const Filter& wanted) {
   std::vector<Flow> flows;
-  const auto done =
-      request(*socket_, Bytes{bytes}.first(message->nlmsg_len), buffer_, kWait, [&](const nlmsghdr* answer) {
-        // The mark is compared again: a kernel may leave out the filter, never the attribute.
-        if (auto flow = parse_flow(answer); flow && (flow->mark & mask) == value) flows.push_back(*flow);
-      });
+  const auto done = request(*socket_, message, buffer_, kWait, [&](const nlmsghdr* answer) {
+    if (auto flow = parse_flow(answer); flow && wanted(*flow)) flows.push_back(*flow);
+  });
   if (!done) return tl::make_unexpected(SysError{"dump ct", done.error().code});
   return flows;
 }
 
+Result<std::vector<Flow>, SysError> Conntrack::dump_to_port(Port port, PickedBy picked) {
+  // Compared in any case: kernels before 5.8 do not know the filter and leave it out without a word.
+  const auto wanted = [port](const Flow& flow) { return flow.original.destination.port == port; };
+  std::vector<Flow> flows;
+  // The filter's tuple is of one family or the other.
+  for (const std::uint8_t family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
+    if (picked == PickedBy::Here || !kernel_picks_) break;
+    std::vector<std::byte> bytes(256);
+    nlmsghdr* const message = start_message(bytes.data(), IPCTNL_MSG_CT_GET, NLM_F_DUMP, ++sequence_, family);
+    put_port_filter(message, port);
+    const auto part = dump_message(Bytes{bytes}.first(message->nlmsg_len), wanted);
+    if (part) {
+      flows.insert(flows.end(), part->begin(), part->end());
+    } else if (part.error().code == EOPNOTSUPP || part.error().code == EINVAL) {
+      kernel_picks_ = false;
+    } else {
+      return part;
+    }
+  }
+  if (picked == PickedBy::Kernel && kernel_picks_) return flows;
+  auto all = dump(0, 0);
+  if (all) std::erase_if(*all, [&wanted](const Flow& flow) { return !wanted(flow); });
+  return all;
+}
+
 ConntrackEvents::ConntrackEvents(MnlSocket socket) : socket_{std::move(socket)}, buffer_(kDatagramSize) {}
 
-Result<ConntrackEvents, SysError> ConntrackEvents::open() {
+Result<ConntrackEvents, SysError> ConntrackEvents::open(const std::vector<Port>& original_destination_ports) {
   auto socket = open_nfnetlink();
   if (!socket) return tl::make_unexpected(socket.error());
   raise_receive_buffer(**socket, kEventBuffer);
+  // Before the first event may come.
+  auto filter = event_filter(original_destination_ports);
+  const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
+  if (setsockopt(mnl_socket_get_fd(socket->get()), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) !=
+      0) {
+    return tl::make_unexpected(SysError{"SO_ATTACH_FILTER", errno});
+  }
   if (const auto joined = join_group(**socket, NFNLGRP_CONNTRACK_DESTROY); !joined) {
     return tl::make_unexpected(joined.error());
   }

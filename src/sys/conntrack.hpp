@@ -6,6 +6,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/bytes.hpp"
 #include "base/result.hpp"
 #include "net/address.hpp"
 #include "sys/error.hpp"
@@ -42,10 +43,18 @@ struct Flow {
   std::uint32_t status = 0;  // IPS_... bits of linux/netfilter/nf_conntrack_common.h
   TcpState state = TcpState::None;
   std::chrono::seconds timeout{0};  // left until conntrack forgets the flow; 0 in events
+
+  // Over already, only not forgotten yet: both sides have said their FIN, or one a reset.
+  [[nodiscard]] bool ended() const noexcept {
+    return state == TcpState::TimeWait || state == TcpState::Close;
+  }
 };
 
 // Which of a flow's tuples a FlowKey names.
 enum class Tuple { Original, Reply };
+
+// Who picks the flows of a dump out of the table. Here: all of them are copied out and compared here.
+enum class PickedBy { Kernel, Here };
 
 // Reads and changes conntrack's TCP flows (zone 0). The kernel answers inside the system call, so nothing
 // here waits, except dump(), whose cost is a walk over the whole table (some 100 ns a flow): not between a
@@ -69,21 +78,32 @@ class Conntrack {
   // meanwhile.
   [[nodiscard]] Result<std::vector<Flow>, SysError> dump(std::uint32_t value, std::uint32_t mask);
 
+  // All TCP flows whose first packet went to this port, before any NAT; ended ones are among them. The kernel
+  // picks them since 5.8; an older one is found out, and its answers compared here. Error EINTR as above.
+  [[nodiscard]] Result<std::vector<Flow>, SysError> dump_to_port(Port port,
+                                                                 PickedBy picked = PickedBy::Kernel);
+
  private:
   explicit Conntrack(MnlSocket socket);
+  using Filter = std::function<bool(const Flow&)>;
+  Result<std::vector<Flow>, SysError> dump_message(Bytes request, const Filter& wanted);
   Result<bool, SysError> change(std::uint16_t type, const FlowKey& key, Tuple tuple,
                                 const std::uint32_t* value, std::uint32_t mask);
 
   MnlSocket socket_;
   std::vector<std::byte> buffer_;
   std::uint32_t sequence_ = 0;
+  bool kernel_picks_ = true;  // until it says no
 };
 
 // Tells of TCP flows that ended. With net.netfilter.nf_conntrack_events=2, the kernel's default, only flows
 // that began while somebody was listening are told: open it before the first flow that matters.
 class ConntrackEvents {
  public:
-  [[nodiscard]] static Result<ConntrackEvents, SysError> open();
+  // Only flows whose first packet went to one of these ports, before any NAT; no port: all. A filter in the
+  // kernel sees to it: other flows, however many, do not wake this process.
+  [[nodiscard]] static Result<ConntrackEvents, SysError> open(
+      const std::vector<Port>& original_destination_ports);
   [[nodiscard]] int fd() const noexcept;
 
   // Call when fd() is readable: reads without waiting. Returns how many flows were handed over.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Tries the wrappers of src/sys on the running kernel, in a network namespace that this program makes for
-// itself. Usage (root): sys_smoke [queue|conntrack|nftables|interfaces|resolver|bench [SECONDS]]...; none:
-// all but bench.
+// itself. Usage (root): sys_smoke [queue|conntrack|flows|nftables|interfaces|resolver|files|bench [SECONDS]|
+// bench-flows [COUNT]]...; none: all but the two last.
 #include "sys_smoke.hpp"
 
 #include <arpa/inet.h>
@@ -102,23 +102,31 @@ int main(int argc, char** argv) {
   if (!shell("ip link set lo up")) give_up("ip link set lo up");
 
   std::vector<std::string_view> wanted(argv + 1, argv + argc);
-  if (wanted.empty()) wanted = {"queue", "conntrack", "nftables", "interfaces", "resolver"};
+  if (wanted.empty()) wanted = {"queue", "conntrack", "flows", "nftables", "interfaces", "resolver", "files"};
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     fmt::print("{}\n", wanted[i]);
     if (wanted[i] == "queue") {
       test_queue();
     } else if (wanted[i] == "conntrack") {
       test_conntrack();
+    } else if (wanted[i] == "flows") {
+      test_flows();
     } else if (wanted[i] == "nftables") {
       test_nftables();
     } else if (wanted[i] == "interfaces") {
       test_interfaces();
     } else if (wanted[i] == "resolver") {
       test_resolver();
+    } else if (wanted[i] == "files") {
+      test_files();
     } else if (wanted[i] == "bench") {
       const double seconds = i + 1 < wanted.size() ? std::atof(argv[i + 2]) : 0;
       bench_queue(seconds > 0 ? seconds : 3);
       if (seconds > 0) ++i;
+    } else if (wanted[i] == "bench-flows") {
+      const int count = i + 1 < wanted.size() ? std::atoi(argv[i + 2]) : 0;
+      bench_flows(count > 0 ? static_cast<std::uint32_t>(count) : 50'000);
+      if (count > 0) ++i;
     } else {
       give_up("unknown part");
     }

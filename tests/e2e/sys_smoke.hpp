@@ -50,8 +50,11 @@ void queue_udp(std::uint16_t port, std::uint16_t queue);
 void test_queue();
 void bench_queue(double seconds);
 void test_conntrack();
+void test_flows();
+void bench_flows(std::uint32_t count);
 void test_nftables();
 void test_interfaces();
 void test_resolver();
+void test_files();
 
 }  // namespace icqgate::smoke

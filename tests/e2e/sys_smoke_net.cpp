@@ -131,7 +131,7 @@ std::size_t count_tables(sys::NftSocket& socket) {
 void test_conntrack() {
   (void)must(sys::load_ruleset(kTrackingRules, sys::DryRun::No), "rules that need conntrack");
   auto conntrack = must(sys::Conntrack::open(), "Conntrack::open");
-  auto events = must(sys::ConntrackEvents::open(), "ConntrackEvents::open");
+  auto events = must(sys::ConntrackEvents::open({}), "ConntrackEvents::open");
 
   for (const int family : {AF_INET, AF_INET6}) {
     const char* const name = family == AF_INET ? "IPv4" : "IPv6";
