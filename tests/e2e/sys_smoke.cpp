@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Tries the wrappers of src/sys on the running kernel, in a network namespace that this program makes for
-// itself. Usage (root): sys_smoke [queue|conntrack|flows|nftables|interfaces|resolver|files|bench [SECONDS]|
-// bench-flows [COUNT]]...; none: all but the two last.
+// itself. Usage (root): sys_smoke [queue|conntrack|flows|nftables|interfaces|resolver|files|state|
+// bench [SECONDS]|bench-flows [COUNT]]...; none: all but the two last.
 #include "sys_smoke.hpp"
 
 #include <arpa/inet.h>
@@ -102,7 +102,8 @@ int main(int argc, char** argv) {
   if (!shell("ip link set lo up")) give_up("ip link set lo up");
 
   std::vector<std::string_view> wanted(argv + 1, argv + argc);
-  if (wanted.empty()) wanted = {"queue", "conntrack", "flows", "nftables", "interfaces", "resolver", "files"};
+  if (wanted.empty())
+    wanted = {"queue", "conntrack", "flows", "nftables", "interfaces", "resolver", "files", "state"};
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     fmt::print("{}\n", wanted[i]);
     if (wanted[i] == "queue") {
@@ -119,6 +120,8 @@ int main(int argc, char** argv) {
       test_resolver();
     } else if (wanted[i] == "files") {
       test_files();
+    } else if (wanted[i] == "state") {
+      test_state();
     } else if (wanted[i] == "bench") {
       const double seconds = i + 1 < wanted.size() ? std::atof(argv[i + 2]) : 0;
       bench_queue(seconds > 0 ? seconds : 3);

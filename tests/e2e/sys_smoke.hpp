@@ -56,5 +56,6 @@ void test_nftables();
 void test_interfaces();
 void test_resolver();
 void test_files();
+void test_state();
 
 }  // namespace icqgate::smoke

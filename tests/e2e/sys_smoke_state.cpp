@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What lies on the disk: the private file that outlives a restart.
+// What lies on the disk: the private file that outlives a restart, and the thread that writes it.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -18,6 +20,8 @@
 #include <string>
 #include <vector>
 
+#include "daemon/state_file.hpp"
+#include "daemon/state_writer.hpp"
 #include "sys/file.hpp"
 #include "sys_smoke.hpp"
 
@@ -26,6 +30,7 @@ namespace {
 // be had here; that the data is asked to be on the disk before the name changes hands can.
 std::vector<std::string> steps;
 std::size_t failing = 0;
+std::atomic<int> flush_takes = 0;  // ms, as on a slow disk
 
 bool refuses(const char* step) {
   steps.emplace_back(step);
@@ -39,6 +44,7 @@ bool refuses(const char* step) {
 extern "C" int fsync(int fd) {
   struct stat found{};
   (void)fstat(fd, &found);
+  usleep(static_cast<unsigned>(flush_takes) * 1000);
   if (refuses(S_ISDIR(found.st_mode) ? "fsync of the folder" : "fsync of the file")) return -1;
   return static_cast<int>(syscall(SYS_fsync, fd));
 }
@@ -244,6 +250,113 @@ void test_stamps(const SmallDisk& disk) {
   expect(sys::FileStamp::of(link) == absent, "gone");
 }
 
+engine::Saved numbered_state(std::uint32_t count) {
+  engine::Saved saved;
+  for (std::uint32_t i = 1; i <= count; ++i) {
+    saved.addresses.push_back({"login.icq.com", Ipv4{i}, std::chrono::seconds{60}, std::chrono::seconds{0}});
+  }
+  return saved;
+}
+
+// How many addresses the file holds; -1: no state can be read from it.
+int addresses_in(const std::string& file) {
+  const auto text = sys::read_private_file(file, daemon::kMostStateBytes);
+  if (!text || !*text) return -1;
+  const auto saved = daemon::decode_state(**text, std::chrono::system_clock::now());
+  return saved ? static_cast<int>(saved->addresses.size()) : -1;
+}
+
+// Of the signals 1 to 64, those that the thread which is not the main one takes.
+std::uint64_t signals_of_worker() {
+  for (const auto& task : fs::directory_iterator{"/proc/self/task"}) {
+    if (task.path().filename() == std::to_string(getpid())) continue;
+    const std::string status = content(task.path() / "status");
+    const std::size_t at = status.find("SigBlk:\t");
+    if (at != std::string::npos) return ~std::stoull(status.substr(at + 8, 16), nullptr, 16);
+  }
+  return ~std::uint64_t{0};
+}
+
+void test_state_writer(const SmallDisk& disk) {
+  const std::string file = disk.at("lib/icqgate/state.json");
+  {
+    daemon::StateWriter writer{file};
+    expect(!fs::exists(disk.at("lib")) && !writer.take_problem(),
+           "nothing is touched before the first value");
+    writer.submit(numbered_state(1));
+    writer.flush();
+    expect(addresses_in(file) == 1 && mode_of(disk.at("lib/icqgate")) == 0700 && !writer.take_problem(),
+           "a value is written, its folder made");
+    // KILL and STOP can't be blocked; 32 and 33 are the C library's own.
+    const std::uint64_t kept = 1u << (SIGKILL - 1) | 1u << (SIGSTOP - 1) | std::uint64_t{3} << 31;
+    expect((signals_of_worker() & ~kept) == 0, "its thread takes no signals");
+
+    flush_takes = 200;
+    steps.clear();
+    const auto start = std::chrono::steady_clock::now();
+    for (std::uint32_t i = 1; i <= 100; ++i) writer.submit(numbered_state(i));
+    const auto submitted = std::chrono::steady_clock::now() - start;
+    writer.flush();
+    const auto written = std::count(steps.begin(), steps.end(), "rename");
+    expect(submitted < std::chrono::milliseconds{150} && written <= 2 && addresses_in(file) == 100,
+           fmt::format("100 values on a slow disk: handed over in {:.1f} ms, {} written, the last among them",
+                       std::chrono::duration<double, std::milli>(submitted).count(), written));
+    writer.submit(numbered_state(7));
+  }
+  flush_takes = 0;
+  expect(addresses_in(file) == 7, "the destructor writes what waits");
+
+  daemon::StateWriter writer{file};
+  for (int i = 0; i < 2; ++i) {
+    writer.submit(numbered_state(2000));
+    writer.flush();
+    const auto problem = writer.take_problem();
+    if (i == 0) {
+      expect(problem == file + ": write: No space left on device",
+             "disk full: " + problem.value_or("nothing"));
+    } else {
+      expect(!problem, "again: told only once");
+    }
+  }
+  expect(addresses_in(file) == 7, "and the last good file stays");
+  writer.submit(numbered_state(8));
+  writer.flush();
+  expect(writer.take_problem() == "" && !writer.take_problem() && addresses_in(file) == 8,
+         "room again: told once, and written");
+
+  rlimit limit{}, before{};
+  (void)getrlimit(RLIMIT_FSIZE, &before);
+  limit = {1000, before.rlim_max};
+  (void)setrlimit(RLIMIT_FSIZE, &limit);
+  writer.submit(numbered_state(100));
+  writer.flush();
+  (void)setrlimit(RLIMIT_FSIZE, &before);
+  expect(writer.take_problem() == file + ": write: File too large" && addresses_in(file) == 8,
+         "a file longer than allowed: an error, not the end of the process");
+#if !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)  // they need memory of their own all the time
+  (void)getrlimit(RLIMIT_AS, &before);
+  limit = {1 << 20, before.rlim_max};
+  (void)setrlimit(RLIMIT_AS, &limit);
+  {
+    daemon::StateWriter threadless{disk.at("threadless.json")};
+    (void)setrlimit(RLIMIT_AS, &before);
+    threadless.submit({});
+    threadless.flush();
+    const auto problem = threadless.take_problem().value_or("nothing");
+    expect(problem.find("threadless.json: no thread to write it: ") != std::string::npos &&
+               !threadless.take_problem(),
+           "no thread to be had: " + problem);
+  }
+#endif
+  put(disk.at("in_the_way"), "");
+  daemon::StateWriter nowhere{disk.at("in_the_way/state.json")};
+  nowhere.submit({});
+  nowhere.flush();
+  expect(nowhere.take_problem() == disk.at("in_the_way/state.json") + ": open: Not a directory",
+         "a file where the folder should be");
+}
+
 }  // namespace
 
 void test_files() {
@@ -251,6 +364,11 @@ void test_files() {
   test_writing(disk);
   test_reading(disk);
   test_stamps(disk);
+}
+
+void test_state() {
+  const SmallDisk disk;
+  test_state_writer(disk);
 }
 
 }  // namespace icqgate::smoke
