@@ -21,6 +21,7 @@ namespace icqgate::sys {
 namespace {
 
 using AddressList = std::unique_ptr<ifaddrs, CloseWith<&freeifaddrs>>;
+using NameList = std::unique_ptr<struct if_nameindex, CloseWith<&if_freenameindex>>;
 
 std::optional<IpAddress> address_of(const sockaddr* address) {
   if (address == nullptr) return std::nullopt;
@@ -83,6 +84,17 @@ Result<std::vector<InterfaceAddress>, SysError> interface_addresses(
     found.push_back({std::move(name), index, subnet, *address});
   }
   return found;
+}
+
+Result<std::vector<std::string>, SysError> missing_interfaces(const std::vector<std::string>& patterns) {
+  const NameList names{::if_nameindex()};
+  if (!names) return tl::make_unexpected(SysError{"if_nameindex", errno});
+  std::vector<std::string> missing = patterns;
+  for (const struct if_nameindex* entry = names.get(); entry->if_index != 0; ++entry) {
+    std::erase_if(missing,
+                  [&](const std::string& pattern) { return matches_interface(pattern, entry->if_name); });
+  }
+  return missing;
 }
 
 }  // namespace icqgate::sys

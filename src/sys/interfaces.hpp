@@ -27,4 +27,8 @@ struct InterfaceAddress {
 [[nodiscard]] Result<std::vector<InterfaceAddress>, SysError> interface_addresses(
     const std::vector<std::string>& patterns);
 
+// Those of the patterns that no interface has now, with addresses or without, in their order.
+[[nodiscard]] Result<std::vector<std::string>, SysError> missing_interfaces(
+    const std::vector<std::string>& patterns);
+
 }  // namespace icqgate::sys

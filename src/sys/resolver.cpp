@@ -4,6 +4,8 @@
 #include <ares.h>
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
+#include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 
 #include <array>
@@ -11,13 +13,16 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <map>
 #include <span>
 #include <utility>
 
+#include "sys/error.hpp"
 #include "sys/handles.hpp"
+#include "sys/unique_fd.hpp"
 
 namespace icqgate::sys {
 
@@ -27,8 +32,8 @@ namespace {
 
 using AresChannel = std::unique_ptr<ares_channeldata, CloseWith<&ares_destroy>>;
 
-constexpr int kTimeoutMs = 3000;
-constexpr int kTries = 2;
+constexpr int kTimeoutMs = 1500;
+constexpr int kTries = 3;
 
 // c-ares' own words are sentences; these are the field's.
 std::string words_for(int status) {
@@ -58,6 +63,20 @@ std::string words_for(int status) {
   }
 }
 
+// Why no socket can be had, "" if one can. c-ares says "connection refused" to that as well.
+std::string no_socket() {
+  const UniqueFd probe{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+  return probe ? std::string{} : to_string(SysError{"socket", errno});
+}
+
+// Why resolv.conf is there and can't be read, "" otherwise. c-ares goes on as if it named nobody, and asks
+// this host itself.
+std::string unreadable_system_file() {
+  const UniqueFd file{::open(Resolver::kSystemFile, O_RDONLY | O_CLOEXEC)};
+  if (file || errno == ENOENT) return {};
+  return std::string{Resolver::kSystemFile} + ": " + to_string(SysError{"open", errno});
+}
+
 }  // namespace
 
 class Resolver::Channel : public std::enable_shared_from_this<Channel> {
@@ -74,6 +93,7 @@ class Resolver::Channel : public std::enable_shared_from_this<Channel> {
   void open();
   void ask(std::string name, std::uint16_t qtype, Callback done);
   void reload();
+  [[nodiscard]] std::vector<Endpoint> servers() const;
 
  private:
   struct Question {
@@ -120,6 +140,7 @@ class Resolver::Channel : public std::enable_shared_from_this<Channel> {
   asio::steady_timer timer_;
   std::map<ares_socket_t, std::shared_ptr<Watch>> watches_;
   std::string broken_;  // why there is no channel
+  bool stale_ = false;  // resolv.conf was to be read again and could not be
   bool reloading_ = false;
   std::vector<std::unique_ptr<Question>> again_;
   std::shared_ptr<Channel> literal_;
@@ -127,6 +148,8 @@ class Resolver::Channel : public std::enable_shared_from_this<Channel> {
 };
 
 void Resolver::Channel::open() {
+  broken_ = servers_.empty() ? unreadable_system_file() : std::string{};
+  if (!broken_.empty()) return;
   // Not needed on Linux but asked for by its manual; counted, so never undone here.
   static const int library = ares_library_init(ARES_LIB_INIT_ALL);
   ares_options options{};
@@ -139,9 +162,20 @@ void Resolver::Channel::open() {
   if (status == ARES_SUCCESS) {
     int given = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
     if (!literal_) {
-      options.flags = ARES_FLAG_NOCHECKRESP;
+      options.flags |= ARES_FLAG_NOCHECKRESP;
       given |= ARES_OPT_FLAGS;
     }
+#ifdef ARES_FLAG_DNS0x20
+    // Mixed case in the question, which a forged answer would have to guess: c-ares 1.33 and later, not yet
+    // that of Debian 12 (1.18). Flags replace the library's own choice, EDNS, which carries its DNS cookies.
+    options.flags |= ARES_FLAG_EDNS | ARES_FLAG_DNS0x20;
+    given |= ARES_OPT_FLAGS;
+#endif
+#ifdef ARES_OPT_QUERY_CACHE
+    // On by default since 1.31: a question before the TTL's end would not leave this process.
+    options.qcache_max_ttl = 0;
+    given |= ARES_OPT_QUERY_CACHE;
+#endif
     status = ares_init_options(&raw, &options, given);
   }
   if (status == ARES_SUCCESS) {
@@ -174,7 +208,29 @@ int Resolver::Channel::use_servers() {
   return ares_set_servers_ports(channel_.get(), nodes.data());  // copies them
 }
 
+std::vector<Endpoint> Resolver::Channel::servers() const {
+  ares_addr_port_node* raw = nullptr;
+  if (!channel_ || ares_get_servers_ports(channel_.get(), &raw) != ARES_SUCCESS) return servers_;
+  const std::unique_ptr<ares_addr_port_node, CloseWith<&ares_free_data>> nodes{raw};
+  std::vector<Endpoint> servers;
+  for (const ares_addr_port_node* node = raw; node != nullptr; node = node->next) {
+    const auto number = static_cast<std::uint16_t>(node->udp_port);
+    const Port port{number != 0 ? number : std::uint16_t{NS_DEFAULTPORT}};
+    if (node->family == AF_INET) {
+      servers.push_back({Ipv4{ntohl(node->addr.addr4.s_addr)}, port});
+    } else {
+      std::array<std::uint8_t, 16> bytes;
+      std::memcpy(bytes.data(), &node->addr.addr6, bytes.size());
+      servers.push_back({Ipv6{bytes}, port});
+    }
+  }
+  return servers;
+}
+
 void Resolver::Channel::ask(std::string name, std::uint16_t qtype, Callback done) {
+  // It may do now: resolv.conf can't be read while there are no descriptors.
+  if (std::exchange(stale_, false)) reload();
+  if (!channel_) open();
   if (!channel_) {
     deliver(std::move(done), {tl::make_unexpected("resolver: " + broken_)});
     return;
@@ -188,6 +244,8 @@ void Resolver::Channel::ask(std::string name, std::uint16_t qtype, Callback done
 
 void Resolver::Channel::reload() {
   if (literal_) literal_->reload();
+  stale_ = channel_ && servers_.empty() && !unreadable_system_file().empty();
+  if (stale_) return;
   reloading_ = true;
   channel_.reset();
   reloading_ = false;
@@ -211,7 +269,8 @@ void Resolver::Channel::answered(std::unique_ptr<Question> question, int status,
   }
   Reply reply;
   if (answer.empty()) {
-    reply.message = tl::make_unexpected(words_for(status));
+    const std::string why = status == ARES_ECONNREFUSED ? no_socket() : std::string{};
+    reply.message = tl::make_unexpected(why.empty() ? words_for(status) : why);
   } else {
     reply.message = std::vector<std::byte>{answer.begin(), answer.end()};
   }
@@ -300,5 +359,7 @@ void Resolver::ask(std::string absolute_name, std::uint16_t qtype, Callback done
 }
 
 void Resolver::reload() { channel_->reload(); }
+
+std::vector<Endpoint> Resolver::servers() const { return channel_->servers(); }
 
 }  // namespace icqgate::sys

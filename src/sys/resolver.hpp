@@ -17,10 +17,14 @@ class io_context;
 
 namespace icqgate::sys {
 
-// A stub resolver: c-ares on the loop of Boost.Asio. UDP first, TCP where the answer was cut. A silent server
-// is given up after two tries, of 3 and 6 s.
+// A stub resolver: c-ares on the loop of Boost.Asio. UDP first, TCP where the answer was cut. A server that
+// can't be reached or says SERVFAIL or REFUSED is left for the next at once, a silent one after 1.5 s; all of
+// them get three tries, of 1.5, 3 and 6 s.
 class Resolver {
  public:
+  // Where the system's servers are named; a link in many places. FileStamp tells when to reload().
+  static constexpr const char* kSystemFile = "/etc/resolv.conf";
+
   struct Reply {
     // The DNS response message as it came (NXDOMAIN and NODATA are responses too, and so are SERVFAIL and
     // REFUSED if no server did better), or in words why there is none: "timed out", "connection refused" ...
@@ -40,8 +44,12 @@ class Resolver {
   // from the loop, never from inside ask().
   void ask(std::string absolute_name, std::uint16_t qtype, Callback done);
 
-  // Reads resolv.conf again; questions under way are asked anew.
+  // Reads resolv.conf again; questions under way are asked anew. If it can't be read, the servers stay who
+  // they were, and the next ask() tries again.
   void reload();
+
+  // Who is asked, in this order: the servers given, or those of resolv.conf when it was last read.
+  [[nodiscard]] std::vector<Endpoint> servers() const;
 
  private:
   class Channel;

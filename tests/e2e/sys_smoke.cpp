@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Tries the wrappers of src/sys on the running kernel, in a network namespace that this program makes for
-// itself. Usage (root): sys_smoke [queue|conntrack|flows|nftables|interfaces|resolver|files|state|
-// bench [SECONDS]|bench-flows [COUNT]]...; none: all but the two last.
+// itself. Usage (root): sys_smoke [queue|conntrack|flows|nftables|interfaces|resolver|servers|files|
+// state|bench [SECONDS]|bench-flows [COUNT]]...; none: all but the two last.
 #include "sys_smoke.hpp"
 
 #include <arpa/inet.h>
@@ -103,7 +103,8 @@ int main(int argc, char** argv) {
 
   std::vector<std::string_view> wanted(argv + 1, argv + argc);
   if (wanted.empty())
-    wanted = {"queue", "conntrack", "flows", "nftables", "interfaces", "resolver", "files", "state"};
+    wanted = {"queue",    "conntrack", "flows", "nftables", "interfaces",
+              "resolver", "servers",   "files", "state"};
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     fmt::print("{}\n", wanted[i]);
     if (wanted[i] == "queue") {
@@ -118,6 +119,8 @@ int main(int argc, char** argv) {
       test_interfaces();
     } else if (wanted[i] == "resolver") {
       test_resolver();
+    } else if (wanted[i] == "servers") {
+      test_servers();
     } else if (wanted[i] == "files") {
       test_files();
     } else if (wanted[i] == "state") {

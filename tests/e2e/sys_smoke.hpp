@@ -55,6 +55,7 @@ void bench_flows(std::uint32_t count);
 void test_nftables();
 void test_interfaces();
 void test_resolver();
+void test_servers();
 void test_files();
 void test_state();
 

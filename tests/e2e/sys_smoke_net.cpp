@@ -265,6 +265,14 @@ void test_interfaces() {
   expect(must(sys::interface_addresses({"l"}), "l").empty() &&
              must(sys::interface_addresses({}), "none").empty(),
          "no pattern, no half names");
+  using Names = std::vector<std::string>;
+  expect(must(sys::missing_interfaces({"eth9", "lo", "smoke1", "smo*", "wg*"}), "missing") ==
+             Names{"eth9", "wg*"},
+         "which patterns no interface has; one without an address is there");
+  expect(shell("ip link set smoke1 name eth9") &&
+             must(sys::missing_interfaces({"eth9", "smoke1"}), "missing") == Names{"smoke1"} &&
+             must(sys::missing_interfaces({}), "missing").empty(),
+         "after one was renamed");
   expect(sys::matches_interface("*", "eth0") && sys::matches_interface("br-*", "br-") &&
              !sys::matches_interface("br-*", "br") && !sys::matches_interface("", "lo"),
          "patterns");
