@@ -229,11 +229,12 @@ int emit(const std::vector<std::string>& arguments) {
     table = nft::static_ruleset(*profile->profile, options, addresses);
   } else {
     table = nft::dynamic_ruleset(options, nft::Loading::Awake);
-    // `run` goes on with a table that has its own fingerprint; this one lacks the queue rules, so it must be
-    // known for icqgate's, to be replaced, but not for the same.
-    const std::string print = nft::fingerprint(options);
-    if (const auto at = table.find(print); at != std::string::npos)
-      table.replace(at, print.size(), "as printed, without queues");
+    // For a reader of `nft list ruleset`: this one lacks the queue rules. `run` knows it for icqgate's all
+    // the same, and completes it.
+    const std::string comment = fmt::format("comment \"{}\"", nft::kTableComment);
+    if (const auto at = table.find(comment); at != std::string::npos)
+      table.replace(at, comment.size(),
+                    fmt::format("comment \"{} as printed, without queues\"", nft::kTableComment));
   }
   return write_out(header(*profile, *config, resolved) + replacement_of(config->table) + table,
                    given->text("output"));

@@ -2,189 +2,247 @@
 #include "daemon/table.hpp"
 
 #include <fmt/format.h>
+#include <linux/netfilter/nf_tables.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "config/ruleset_options.hpp"
-#include "nft/inspect.hpp"
-#include "sys/log.hpp"
-#include "sys/ruleset_loader.hpp"
+#include "daemon/table_kernel.hpp"
 
 namespace icqgate::daemon {
 
-namespace {
+using std::chrono::milliseconds;
+using Kind = nft::Change::Kind;
 
-constexpr const char* kSignature = "icqgate ";  // before the fingerprint in the table's comment
-
-Bytes bytes_of(const nlmsghdr* message) {
-  return {reinterpret_cast<const std::byte*>(message), message->nlmsg_len};
-}
-
-}  // namespace
-
-Table::Table(const config::Config& config, sys::NftSocket socket)
+Table::Table(const config::Config& config, sys::NftSocket socket, sys::NftEvents events)
     : config_{config},
-      options_{config::ruleset_options(config)},
       marks_{nft::marks_of(config.mark_mask)},
-      socket_{std::move(socket)} {}
+      socket_{std::move(socket)},
+      events_{std::move(events)} {}
 
 Result<Table, std::string> Table::open(const config::Config& config) {
   auto socket = sys::NftSocket::open();
   if (!socket) return tl::make_unexpected(to_string(socket.error()));
-  return Table{config, std::move(*socket)};
+  auto events = sys::NftEvents::open();
+  if (!events) return tl::make_unexpected(to_string(events.error()));
+  if (const auto ignored = events->ignore(socket->port_id()); !ignored)
+    return tl::make_unexpected(to_string(ignored.error()));
+  return Table{config, std::move(*socket), std::move(*events)};
 }
 
-// The table as the kernel has it; nullopt if there is none.
-Result<std::optional<nft::TableInfo>, std::string> Table::look() {
-  std::optional<nft::TableInfo> there;
-  const auto asked = socket_.dump(nft::table_request(options_.table, 1), [&there](const nlmsghdr* message) {
-    if (const auto info = nft::parse_table(bytes_of(message))) there = info;
-  });
-  if (!asked && asked.error().code != ENOENT) return tl::make_unexpected(to_string(asked.error()));
-  return there;
+void Table::put_live(nft::Batch& batch, const Live& live) const {
+  const auto now = Clock::now();
+  for (const auto& [element, until] : live) {
+    if (until <= now) continue;
+    const bool ends = until != Clock::time_point::max();
+    batch.change({Kind::Add, element, ends ? std::chrono::ceil<milliseconds>(until - now) : milliseconds{0}});
+  }
+}
+
+Result<sys::Done, sys::NftError> Table::put_back(const nft::CompiledRuleset& ruleset, std::uint32_t flags,
+                                                 const Live& live) {
+  nft::Batch batch{config_.table, update_form_};
+  nft::put_table(batch, ruleset, flags, nft::kTableComment);
+  put_live(batch, live);
+  return socket_.send_batch(batch.finish());
 }
 
 Result<Table::Installed, std::string> Table::install() {
-  const auto looked = look();
-  if (!looked) return tl::make_unexpected(looked.error());
-  const auto& there = *looked;
-  if (there && !there->comment.starts_with(kSignature))
+  const auto there = look(socket_, config_.table);
+  if (!there) return tl::make_unexpected(there.error());
+  if (*there && !(*there)->comment.starts_with(nft::kTableComment))
     return tl::make_unexpected(
         fmt::format("there is a table inet {} that icqgate did not make; remove it or choose "
                     "another name with 'table'",
-                    options_.table));
-  if (there && !there->dormant && there->comment == kSignature + nft::fingerprint(options_)) {
-    queue_form_ = "as adopted";
-    return Installed::Adopted;
+                    config_.table));
+  auto compiled = compile(socket_, config_);
+  if (!compiled) return tl::make_unexpected(compiled.error());
+  ruleset_ = std::move(compiled->ruleset);
+  queue_form_ = compiled->queue_form == nft::QueueForm::Native ? "queue" : "xt NFQUEUE";
+  update_form_ = compiled->update_form;
+  flags_ = config_.owner ? owner_flags(socket_, config_.table) : 0;
+
+  const auto refused = [this](const sys::NftError& error) {
+    return tl::make_unexpected(
+        error.code == EPERM ? fmt::format("table inet {} belongs to another program that runs", config_.table)
+                            : to_string(error));
+  };
+  if (!*there) {
+    if (const auto sent = put_back(ruleset_, flags_, {}); !sent) return refused(sent.error());
+    return Installed::Loaded;
   }
-  // The old table goes in the same transaction as the new one comes; the new one sleeps until the rules that
-  // libnftables has no words for are in it too, and then wakes in one moment.
-  std::vector<nft::Change> kept;
-  std::string text;
-  if (there) {
-    kept = worth_keeping();
-    text = fmt::format("delete table inet {}\n", options_.table);
+  const auto unwanted = take_over();
+  if (!unwanted) return tl::make_unexpected(unwanted.error());
+  // The flags of a table stay as they are, but that an orphan (persist alone) can be taken over.
+  const std::uint32_t had = (*there)->flags;
+  if (const bool adoptable = (flags_ & nft::kPersist) != 0 ? had == nft::kPersist : had == flags_;
+      !adoptable) {
+    if (const auto sent = put_back(ruleset_, flags_, live_); !sent) return refused(sent.error());
+    return Installed::Replaced;
   }
-  if (auto loaded = load(text, kept); !loaded) return tl::make_unexpected(std::move(loaded.error()));
-  all_known_ = kept.empty();
-  return there ? Installed::Replaced : Installed::Loaded;
+  const auto have = read_ruleset(socket_, config_.table);
+  if (!have) return tl::make_unexpected(have.error());
+  nft::Batch batch{config_.table, update_form_};
+  if (had != flags_) batch.new_table(flags_, {});
+  const auto difference = nft::put_difference(batch, *have, ruleset_);
+  for (const nft::Change& change : *unwanted)
+    if (ruleset_.sets.contains(std::string{nft::set_name(change.element.set())}) &&
+        std::find(difference.emptied.begin(), difference.emptied.end(), change.element.set()) ==
+            difference.emptied.end())
+      batch.change(change);
+  Live again = live_;
+  std::erase_if(again, [&](const auto& one) {
+    return std::find(difference.emptied.begin(), difference.emptied.end(), one.first.set()) ==
+           difference.emptied.end();
+  });
+  put_live(batch, again);
+  if (!batch.empty())
+    if (const auto sent = socket_.send_batch(batch.finish()); !sent) return refused(sent.error());
+  return difference.any ? Installed::Replaced : Installed::Adopted;
 }
 
-Result<sys::Done, std::string> Table::load(const std::string& before,
-                                           const std::vector<nft::Change>& elements) {
-  const std::string text = before + nft::dynamic_ruleset(options_, nft::Loading::Dormant);
-  if (auto loaded = sys::load_ruleset(text, sys::DryRun::No); !loaded)
-    return tl::make_unexpected(std::move(loaded.error()));
-  if (auto woken = wake(elements); !woken) {
-    (void)remove();
-    return woken;
-  }
-  return sys::Done{};
-}
-
-bool Table::intact() {
-  const auto there = look();
-  if (!there) return true;  // not known: nothing is torn down for that
-  return *there && !(*there)->dormant && (*there)->comment == kSignature + nft::fingerprint(options_);
-}
-
-Result<sys::Done, std::string> Table::restore() {
-  std::vector<nft::Change> elements;
-  const auto now = Clock::now();
-  std::erase_if(live_, [now](const auto& one) { return one.second <= now; });
-  for (const auto& [element, until] : live_)
-    elements.push_back(
-        {nft::Change::Kind::Add, element,
-         std::chrono::duration_cast<std::chrono::milliseconds>(until - now) + std::chrono::milliseconds{1}});
-  const auto there = look();
-  return load(there && *there ? fmt::format("delete table inet {}\n", options_.table) : "", elements);
-}
-
-Result<sys::Done, std::string> Table::wake(const std::vector<nft::Change>& elements) {
-  // The kernel itself is the probe: nft_queue where it has it, the xt target else (kernel.md).
-  std::string first_error;
-  for (const auto form : {nft::QueueForm::Native, nft::QueueForm::XtTarget}) {
-    if (form == nft::QueueForm::XtTarget)
-      (void)socket_.dump(nft::queue_target_request(1), [](const nlmsghdr*) {});
-    nft::Batch batch{options_.table};
-    batch.append_queue_rule(nft::kControlChain, config_.queue_control, true, form);
-    if (options_.check_peers) batch.append_queue_rule(nft::kPeerChain, config_.queue_peer, false, form);
-    for (const nft::Change& change : elements) batch.change(change);
-    batch.wake_table();
-    const auto sent = socket_.send_batch(batch.finish());
-    if (sent) {
-      queue_form_ = form == nft::QueueForm::Native ? "queue" : "xt NFQUEUE";
-      return sys::Done{};
-    }
-    if (first_error.empty())
-      first_error = to_string(sent.error());
-    else
-      return tl::make_unexpected(
-          fmt::format("this kernel takes neither the queue statement ({}) nor the NFQUEUE target ({}); it "
-                      "needs the module "
-                      "nft_queue, or xt_NFQUEUE and nft_compat",
-                      first_error, to_string(sent.error())));
-  }
-  return tl::make_unexpected(first_error);
-}
-
-std::vector<nft::Change> Table::worth_keeping() {
-  std::vector<nft::Change> kept;
+bool Table::worth_keeping(const nft::Element& element) const {
   const auto own_port = [this](Bytes port) {
     ByteReader reader{port};
     const Port number{reader.u16be().value_or(0)};
     return config_.port_range.contains(number) && !config::is_denied(number, config_);
   };
-  for (std::size_t i = 0; i < nft::kSetCount; ++i) {
-    const auto set = static_cast<nft::SetId>(i);
-    if (set == nft::SetId::Forwards && !config_.masquerade) continue;
-    (void)socket_.dump(nft::dump_request(options_.table, set, 1), [&](const nlmsghdr* message) {
-      for (const auto& [element, timeout, expires] : nft::parse_dump(set, bytes_of(message))) {
-        const Bytes key = element.key();
-        const bool ours = set == nft::SetId::Pinholes   ? own_port(key.subspan(4))
-                          : set == nft::SetId::Returns  ? own_port(key.subspan(8))
-                          : set == nft::SetId::Forwards ? own_port(key)
-                                                        : true;
-        if (ours && expires.count() > 0) kept.push_back({nft::Change::Kind::Add, element, expires});
-      }
-    });
+  switch (element.set()) {
+    case nft::SetId::Pinholes:
+      return own_port(element.key().subspan(4));
+    case nft::SetId::Returns:
+      return own_port(element.key().subspan(8));
+    case nft::SetId::Forwards:
+      return config_.masquerade && own_port(element.key());
+    default:
+      return true;
   }
-  return kept;
+}
+
+// Fills live_ with the elements that are in the kernel; returns how those go that are not to stay.
+Result<std::vector<nft::Change>, std::string> Table::take_over() {
+  const auto elements = read_elements(socket_, config_.table);
+  if (!elements) return tl::make_unexpected(elements.error());
+  std::vector<nft::Change> unwanted;
+  const auto now = Clock::now();
+  for (const auto& [element, timeout, expires] : *elements) {
+    if (expires.count() > 0 && worth_keeping(element)) {
+      live_.insert_or_assign(element, now + expires);
+    } else {
+      unwanted.push_back({Kind::Remove, element, {}});
+    }
+  }
+  return unwanted;
+}
+
+void Table::record(Live& live, const std::vector<nft::Change>& changes) const {
+  const auto now = Clock::now();
+  for (const nft::Change& change : changes) {
+    if (change.kind == Kind::Remove) {
+      live.erase(change.element);
+    } else {
+      live.insert_or_assign(change.element,
+                            change.timeout.count() > 0 ? now + change.timeout : Clock::time_point::max());
+    }
+  }
+}
+
+void Table::prune() {
+  if (live_.size() < prune_at_) return;
+  // The kernel's clock for timeouts is a coarse one: what has just ended here may be there yet, and must not
+  // be taken for absent.
+  constexpr std::chrono::seconds kMargin{2};
+  const auto now = Clock::now();
+  std::erase_if(live_, [&](const auto& one) { return one.second < now - kMargin; });
+  prune_at_ = std::max<std::size_t>(1024, 2 * live_.size());
+}
+
+Result<bool, std::string> Table::reconfigure(const config::Config& next,
+                                             const std::vector<nft::Change>& with) {
+  if (next.table != config_.table)
+    return tl::make_unexpected(
+        fmt::format("table: {} can't become {} while icqgate runs; restart it", config_.table, next.table));
+  auto compiled = compile(socket_, next);
+  if (!compiled) return tl::make_unexpected(compiled.error());
+  const std::uint32_t flags =
+      next.owner == config_.owner ? flags_ : (next.owner ? owner_flags(socket_, next.table) : 0);
+
+  Live live = live_;
+  std::erase_if(live, [&](const auto& one) {
+    return !compiled->ruleset.sets.contains(std::string{nft::set_name(one.first.set())});
+  });
+  nft::Batch batch{next.table, compiled->update_form};
+  if (flags != flags_) {
+    nft::put_table(batch, compiled->ruleset, flags, nft::kTableComment);
+    put_live(batch, live);
+  } else {
+    const auto difference = nft::put_difference(batch, ruleset_, compiled->ruleset);
+    Live again = live;
+    std::erase_if(again, [&](const auto& one) {
+      return std::find(difference.emptied.begin(), difference.emptied.end(), one.first.set()) ==
+             difference.emptied.end();
+    });
+    put_live(batch, again);
+  }
+  for (const nft::Change& change : with) batch.change(change);
+  record(live, with);
+  const bool changed = !batch.empty();
+  if (changed) {
+    if (const auto sent = socket_.send_batch(batch.finish()); !sent) {
+      // Somebody has just taken out what was to be changed: the new table comes as a whole.
+      if (sent.error().code != ENOENT) return tl::make_unexpected(to_string(sent.error()));
+      if (const auto whole = put_back(compiled->ruleset, flags, live); !whole)
+        return tl::make_unexpected(to_string(whole.error()));
+    }
+  }
+  ruleset_ = std::move(compiled->ruleset);
+  update_form_ = compiled->update_form;
+  queue_form_ = compiled->queue_form == nft::QueueForm::Native ? "queue" : "xt NFQUEUE";
+  marks_ = nft::marks_of(next.mark_mask);
+  flags_ = flags;
+  live_ = std::move(live);
+  config_ = next;
+  return changed;
 }
 
 Result<sys::Done, std::string> Table::apply(const std::vector<nft::Change>& changes) {
-  // Larger batches overrun the send buffer (kernel.md, trap 8).
-  constexpr std::size_t kMost = 1000;
-  for (std::size_t from = 0; from < changes.size(); from += kMost) {
-    nft::Batch batch{options_.table};
-    for (std::size_t i = from; i < std::min(changes.size(), from + kMost); ++i) {
-      nft::Change change = changes[i];
-      // One message instead of three where it can't be there yet: what an announcement waits for.
-      if (change.kind == nft::Change::Kind::Renew && all_known_ && !live_.contains(change.element))
-        change.kind = nft::Change::Kind::Add;
-      batch.change(change);
-    }
-    if (const auto sent = socket_.send_batch(batch.finish()); !sent)
-      return tl::make_unexpected(to_string(sent.error()));
+  if (changes.empty()) return sys::Done{};
+  nft::Batch batch{config_.table, update_form_};
+  for (nft::Change change : changes) {
+    // One message instead of three where it can't be there yet: what an announcement waits for.
+    if (change.kind == Kind::Renew && !live_.contains(change.element)) change.kind = Kind::Add;
+    batch.change(change);
   }
-  const auto now = Clock::now();
-  for (const nft::Change& change : changes) {
-    if (change.kind == nft::Change::Kind::Remove) {
-      live_.erase(change.element);
-    } else {
-      live_.insert_or_assign(change.element, now + change.timeout);
-    }
+  if (const auto sent = socket_.send_batch(batch.finish()); !sent) {
+    if (sent.error().code != ENOENT) return tl::make_unexpected(to_string(sent.error()));
+    // Gone, and the event that says so not read yet.
+    Live live = live_;
+    record(live, changes);
+    if (const auto whole = put_back(ruleset_, flags_, live); !whole)
+      return tl::make_unexpected(to_string(whole.error()));
+    put_back_ = true;
   }
-  if (live_.size() >= prune_at_) {
-    std::erase_if(live_, [now](const auto& one) { return one.second <= now; });
-    prune_at_ = std::max<std::size_t>(1024, 2 * live_.size());
-  }
+  record(live_, changes);
+  prune();
+  return sys::Done{};
+}
+
+bool Table::intact() {
+  const auto there = look(socket_, config_.table);
+  if (!there) return true;  // not known: nothing is torn down for that
+  return *there && ((*there)->flags & NFT_TABLE_F_DORMANT) == 0 &&
+         (*there)->comment.starts_with(nft::kTableComment);
+}
+
+Result<sys::Done, std::string> Table::restore() {
+  if (const auto sent = put_back(ruleset_, flags_, live_); !sent)
+    return tl::make_unexpected(to_string(sent.error()));
   return sys::Done{};
 }
 
 Result<sys::Done, std::string> Table::remove() {
-  nft::Batch batch{options_.table};
+  nft::Batch batch{config_.table};
   batch.delete_table();
   if (const auto sent = socket_.send_batch(batch.finish()); !sent)
     return tl::make_unexpected(to_string(sent.error()));
@@ -193,8 +251,9 @@ Result<sys::Done, std::string> Table::remove() {
 
 std::map<std::string, std::uint64_t> Table::counters() {
   std::map<std::string, std::uint64_t> counters;
-  (void)socket_.dump(nft::counters_request(options_.table, 1), [&](const nlmsghdr* message) {
-    if (const auto counter = nft::parse_counter(bytes_of(message), options_.table))
+  (void)socket_.dump(nft::counters_request(config_.table, 1), [&](const nlmsghdr* message) {
+    const Bytes bytes{reinterpret_cast<const std::byte*>(message), message->nlmsg_len};
+    if (const auto counter = nft::parse_counter(bytes, config_.table))
       counters[counter->name] = counter->packets;
   });
   return counters;

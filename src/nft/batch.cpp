@@ -16,26 +16,17 @@
 #include <utility>
 
 #include "base/close_with.hpp"
+#include "nft/attributes.hpp"
 
 namespace icqgate::nft {
 namespace {
 
-constexpr std::size_t kRoom = 512;                 // more than any one element message takes
+constexpr std::uint16_t kTableName =
+    1;                              // NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, ...: all of them
+constexpr std::size_t kRoom = 512;  // more than any one element message takes
 constexpr std::uint32_t kQueueTargetRevision = 3;  // with xt_NFQ_info_v3
 
 using Rule = std::unique_ptr<nftnl_rule, CloseWith<&nftnl_rule_free>>;
-
-constexpr std::uint16_t nft_type(std::uint16_t message) { return NFNL_SUBSYS_NFTABLES << 8 | message; }
-
-constexpr std::uint64_t to_be64(std::uint64_t value) {
-  if constexpr (std::endian::native == std::endian::big) return value;
-  return __builtin_bswap64(value);
-}
-
-constexpr std::uint32_t to_be32(std::uint32_t value) {
-  if constexpr (std::endian::native == std::endian::big) return value;
-  return __builtin_bswap32(value);
-}
 
 nlmsghdr* put_header(std::byte* where, std::uint16_t type, std::uint16_t flags, std::uint8_t family,
                      std::uint16_t resource, std::uint32_t sequence) {
@@ -58,7 +49,7 @@ void put_value(nlmsghdr* header, std::uint16_t type, Bytes value) {
 
 }  // namespace
 
-Batch::Batch(std::string table) : table_{std::move(table)} {}
+Batch::Batch(std::string table, UpdateForm form) : table_{std::move(table)}, form_{form} {}
 
 std::byte* Batch::room(std::size_t bytes) {
   // Not cleared: libmnl clears the headers and the padding that it writes. One growth serves an announcement.
@@ -74,7 +65,8 @@ void Batch::begin() {
   used_ += header->nlmsg_len;
 }
 
-void Batch::element_message(bool add, const Element& element, std::chrono::milliseconds timeout) {
+void Batch::element_message(bool add, const Element& element, std::chrono::milliseconds timeout,
+                            Afresh afresh) {
   begin();
   nlmsghdr* header =
       put_header(room(kRoom), nft_type(add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM),
@@ -85,20 +77,26 @@ void Batch::element_message(bool add, const Element& element, std::chrono::milli
   nlattr* entry = mnl_attr_nest_start(header, NFTA_LIST_ELEM);
   put_value(header, NFTA_SET_ELEM_KEY, element.key());
   if (!element.data().empty()) put_value(header, NFTA_SET_ELEM_DATA, element.data());
-  if (add && timeout.count() > 0)
-    mnl_attr_put_u64(header, NFTA_SET_ELEM_TIMEOUT, to_be64(static_cast<std::uint64_t>(timeout.count())));
+  if (add && timeout.count() > 0) {
+    const std::uint64_t asked = to_be64(static_cast<std::uint64_t>(timeout.count()));
+    mnl_attr_put_u64(header, NFTA_SET_ELEM_TIMEOUT, asked);
+    // Without this an element whose timeout is the same already would not have it begin anew.
+    if (afresh == Afresh::Yes) mnl_attr_put_u64(header, NFTA_SET_ELEM_EXPIRATION, asked);
+  }
   mnl_attr_nest_end(header, entry);
   mnl_attr_nest_end(header, list);
-  last_ = used_;
-  used_ += header->nlmsg_len;
-  ++messages_;
+  end(*header);
 }
 
 void Batch::change(const Change& change) {
   using enum Change::Kind;
+  if (change.kind == Renew && form_ == UpdateForm::InPlace)
+    return element_message(true, change.element, change.timeout, Afresh::Yes);
   // A removal's own add needs a timeout too: a set with timeouts takes an element without one as eternal, and
-  // it must not become that if somebody reads between the lines.
-  const auto timeout = change.kind == Remove ? std::chrono::milliseconds{1000} : change.timeout;
+  // it must not become that if somebody reads between the lines. A set without refuses one that has it.
+  const bool timed = has_timeouts(change.element.set());
+  const std::chrono::milliseconds brief{timed ? 1000 : 0};
+  const auto timeout = change.kind == Remove ? brief : change.timeout;
   element_message(true, change.element, timeout);
   if (change.kind == Add) return;
   element_message(false, change.element, timeout);
@@ -134,34 +132,49 @@ void Batch::append_queue_rule(const std::string& chain, std::uint16_t queue, boo
   }
   // The caller may have put rules behind: the queue rule goes to the head of its chain, hence no
   // NLM_F_APPEND.
-  nlmsghdr* header = put_header(room(2 * kRoom), nft_type(NFT_MSG_NEWRULE), NLM_F_ACK | NLM_F_CREATE,
-                                NFPROTO_INET, 0, sequence_++);
+  nlmsghdr* header =
+      put_header(room(2 * kRoom), nft_type(NFT_MSG_NEWRULE), NLM_F_CREATE, NFPROTO_INET, 0, sequence_++);
   nftnl_rule_nlmsg_build_payload(header, rule.get());
-  used_ += header->nlmsg_len;
-  ++messages_;
+  end(*header);
 }
 
-void Batch::wake_table() {
+void Batch::message(std::uint16_t type, std::uint16_t flags, Bytes attributes) {
   begin();
   nlmsghdr* header =
-      put_header(room(kRoom), nft_type(NFT_MSG_NEWTABLE), NLM_F_ACK, NFPROTO_INET, 0, sequence_++);
-  mnl_attr_put_strz(header, NFTA_TABLE_NAME, table_.c_str());
-  mnl_attr_put_u32(header, NFTA_TABLE_FLAGS, 0);
-  used_ += header->nlmsg_len;
-  ++messages_;
+      put_header(room(kRoom + attributes.size()), nft_type(type), flags, NFPROTO_INET, 0, sequence_++);
+  mnl_attr_put_strz(header, kTableName, table_.c_str());
+  std::copy(attributes.begin(), attributes.end(),
+            bytes_.begin() + static_cast<std::ptrdiff_t>(used_ + header->nlmsg_len));
+  header->nlmsg_len += static_cast<std::uint32_t>(attributes.size());
+  end(*header);
 }
 
-void Batch::delete_table() {
+void Batch::new_table(std::uint32_t flags, std::string_view comment) {
   begin();
   nlmsghdr* header =
-      put_header(room(kRoom), nft_type(NFT_MSG_DELTABLE), NLM_F_ACK, NFPROTO_INET, 0, sequence_++);
-  mnl_attr_put_strz(header, NFTA_TABLE_NAME, table_.c_str());
-  used_ += header->nlmsg_len;
+      put_header(room(2 * kRoom), nft_type(NFT_MSG_NEWTABLE), NLM_F_CREATE, NFPROTO_INET, 0, sequence_++);
+  mnl_attr_put_strz(header, kTableName, table_.c_str());
+  mnl_attr_put_u32(header, NFTA_TABLE_FLAGS, to_be32(flags));
+  if (!comment.empty()) {
+    // Userdata: type (0, a comment), size and text with its end, as libnftables writes and reads it.
+    std::vector<std::byte> data{std::byte{0}, static_cast<std::byte>(comment.size() + 1)};
+    for (const char c : comment) data.push_back(static_cast<std::byte>(c));
+    data.push_back(std::byte{0});
+    mnl_attr_put(header, NFTA_TABLE_USERDATA, data.size(), data.data());
+  }
+  end(*header);
+}
+
+void Batch::delete_table() { message(NFT_MSG_DELTABLE, 0, {}); }
+
+void Batch::end(const nlmsghdr& header) {
+  last_ = used_;
+  used_ += header.nlmsg_len;
   ++messages_;
 }
 
 std::vector<std::byte> Batch::finish() {
-  if (last_ != 0) reinterpret_cast<nlmsghdr*>(bytes_.data() + last_)->nlmsg_flags |= NLM_F_ACK;
+  if (messages_ != 0) reinterpret_cast<nlmsghdr*>(bytes_.data() + last_)->nlmsg_flags |= NLM_F_ACK;
   last_ = 0;
   const nlmsghdr* header =
       put_header(room(kRoom), NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES, sequence_);
@@ -182,83 +195,6 @@ std::vector<std::byte> queue_target_request(std::uint32_t sequence) {
   mnl_attr_put_u32(header, NFTA_COMPAT_TYPE, to_be32(1));  // a target; 0 would be a match
   bytes.resize(header->nlmsg_len);
   return bytes;
-}
-
-std::vector<std::byte> dump_request(const std::string& table, SetId set, std::uint32_t sequence) {
-  std::vector<std::byte> bytes(kRoom);
-  nlmsghdr* header =
-      put_header(bytes.data(), nft_type(NFT_MSG_GETSETELEM), NLM_F_DUMP, NFPROTO_INET, 0, sequence);
-  mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, table.c_str());
-  mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, std::string{set_name(set)}.c_str());
-  bytes.resize(header->nlmsg_len);
-  return bytes;
-}
-
-namespace {
-
-// Calls `visit(const nlattr*)` for each attribute in a row of them. (mnl_attr_for_each is a macro that only C
-// can take.)
-template <class Visit>
-void each_attribute(const void* start, std::size_t size, Visit visit) {
-  const auto* attribute = static_cast<const nlattr*>(start);
-  const auto* end = static_cast<const std::byte*>(start) + size;
-  while (mnl_attr_ok(attribute, static_cast<int>(end - reinterpret_cast<const std::byte*>(attribute)))) {
-    visit(attribute);
-    attribute = mnl_attr_next(attribute);
-  }
-}
-
-template <class Visit>
-void each_nested(const nlattr* nest, Visit visit) {
-  each_attribute(mnl_attr_get_payload(nest), mnl_attr_get_payload_len(nest), visit);
-}
-
-// The attributes of one nest by type; a later one of the same type wins.
-template <std::size_t Count>
-std::array<const nlattr*, Count> attributes(const nlattr* nest) {
-  std::array<const nlattr*, Count> table{};
-  each_nested(nest, [&table](const nlattr* attribute) {
-    const auto type = mnl_attr_get_type(attribute);
-    if (type < Count) table[type] = attribute;
-  });
-  return table;
-}
-
-Bytes value_of(const nlattr* nest) {
-  if (nest == nullptr) return {};
-  const auto inner = attributes<NFTA_DATA_MAX + 1>(nest);
-  const nlattr* value = inner[NFTA_DATA_VALUE];
-  if (value == nullptr) return {};
-  return {static_cast<const std::byte*>(mnl_attr_get_payload(value)), mnl_attr_get_payload_len(value)};
-}
-
-std::chrono::milliseconds milliseconds_of(const nlattr* attribute) {
-  if (attribute == nullptr || mnl_attr_get_payload_len(attribute) != 8) return std::chrono::milliseconds{0};
-  return std::chrono::milliseconds{static_cast<std::int64_t>(to_be64(mnl_attr_get_u64(attribute)))};
-}
-
-}  // namespace
-
-std::vector<Dumped> parse_dump(SetId set, Bytes message) {
-  std::vector<Dumped> found;
-  if (message.size() < sizeof(nlmsghdr) + sizeof(nfgenmsg)) return found;
-  const auto* header = reinterpret_cast<const nlmsghdr*>(message.data());
-  if (header->nlmsg_type != nft_type(NFT_MSG_NEWSETELEM) || header->nlmsg_len > message.size()) return found;
-  const auto* rest = static_cast<const std::byte*>(mnl_nlmsg_get_payload_offset(header, sizeof(nfgenmsg)));
-  const auto* end = reinterpret_cast<const std::byte*>(header) + header->nlmsg_len;
-  if (rest > end) return found;
-  each_attribute(rest, static_cast<std::size_t>(end - rest), [&](const nlattr* attribute) {
-    if (mnl_attr_get_type(attribute) != NFTA_SET_ELEM_LIST_ELEMENTS) return;
-    each_nested(attribute, [&](const nlattr* entry) {
-      const auto fields = attributes<NFTA_SET_ELEM_MAX + 1>(entry);
-      const auto element = Element::from_kernel(set, value_of(fields[NFTA_SET_ELEM_KEY]),
-                                                value_of(fields[NFTA_SET_ELEM_DATA]));
-      if (!element) return;
-      found.push_back({*element, milliseconds_of(fields[NFTA_SET_ELEM_TIMEOUT]),
-                       milliseconds_of(fields[NFTA_SET_ELEM_EXPIRATION])});
-    });
-  });
-  return found;
 }
 
 }  // namespace icqgate::nft

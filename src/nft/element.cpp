@@ -59,6 +59,8 @@ std::string print_fields(std::string_view fields, Bytes wire) {
 
 std::string_view set_name(SetId set) noexcept { return shape(set).name; }
 
+bool has_timeouts(SetId set) noexcept { return set != SetId::DnsServers4 && set != SetId::DnsServers6; }
+
 std::optional<SetId> set_by_name(std::string_view name) noexcept {
   for (std::size_t i = 0; i < kShapes.size(); ++i)
     if (kShapes[i].name == name) return static_cast<SetId>(i);

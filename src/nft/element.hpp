@@ -31,6 +31,8 @@ enum class SetId : std::uint8_t {
 };
 inline constexpr std::size_t kSetCount = 11;
 [[nodiscard]] std::string_view set_name(SetId set) noexcept;
+// False: its elements stay until they are taken out.
+[[nodiscard]] bool has_timeouts(SetId set) noexcept;
 [[nodiscard]] std::optional<SetId> set_by_name(std::string_view name) noexcept;
 
 // One element: the key as the kernel stores it (each field of a concatenation padded to 4 bytes, network

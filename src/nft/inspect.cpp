@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "base/close_with.hpp"
+#include "nft/attributes.hpp"
 
 namespace icqgate::nft {
 namespace {
@@ -31,13 +32,14 @@ std::vector<std::byte> request(std::uint16_t message, std::uint16_t flags, std::
   return bytes;
 }
 
-// nf_tables attributes are big endian.
-constexpr std::uint32_t kCounterType =
-    std::endian::native == std::endian::big ? NFT_OBJECT_COUNTER : __builtin_bswap32(NFT_OBJECT_COUNTER);
-
 const nlmsghdr* header_of(Bytes message) {
   const auto* header = reinterpret_cast<const nlmsghdr*>(message.data());
   return message.size() >= sizeof(nlmsghdr) && header->nlmsg_len <= message.size() ? header : nullptr;
+}
+
+std::chrono::milliseconds milliseconds_of(const nlattr* attribute) {
+  if (attribute == nullptr || mnl_attr_get_payload_len(attribute) != 8) return std::chrono::milliseconds{0};
+  return std::chrono::milliseconds{static_cast<std::int64_t>(to_be64(mnl_attr_get_u64(attribute)))};
 }
 
 int keep_comment(const nftnl_udata* attribute, void* data) {
@@ -66,7 +68,7 @@ std::optional<TableInfo> parse_table(Bytes message) {
   const Table table{nftnl_table_alloc()};
   if (!table || nftnl_table_nlmsg_parse(header, table.get()) < 0) return std::nullopt;
   TableInfo info;
-  info.dormant = (nftnl_table_get_u32(table.get(), NFTNL_TABLE_FLAGS) & NFT_TABLE_F_DORMANT) != 0;
+  info.flags = nftnl_table_get_u32(table.get(), NFTNL_TABLE_FLAGS);
   std::uint32_t size = 0;
   if (const void* data = nftnl_table_get_data(table.get(), NFTNL_TABLE_USERDATA, &size); data != nullptr)
     nftnl_udata_parse(data, size, &keep_comment, &info.comment);
@@ -78,7 +80,7 @@ std::vector<std::byte> counters_request(const std::string& table, std::uint32_t 
       NFT_MSG_GETOBJ, NLM_F_DUMP, sequence,
       [](nlmsghdr* header, const std::string& name) {
         mnl_attr_put_strz(header, NFTA_OBJ_TABLE, name.c_str());
-        mnl_attr_put_u32(header, NFTA_OBJ_TYPE, kCounterType);
+        mnl_attr_put_u32(header, NFTA_OBJ_TYPE, to_be32(NFT_OBJECT_COUNTER));
       },
       table);
 }
@@ -94,6 +96,62 @@ std::optional<CounterInfo> parse_counter(Bytes message, const std::string& table
     return std::nullopt;
   return CounterInfo{nftnl_obj_get_str(object.get(), NFTNL_OBJ_NAME),
                      nftnl_obj_get_u64(object.get(), NFTNL_OBJ_CTR_PKTS)};
+}
+
+std::vector<std::byte> dump_request(const std::string& table, std::string_view set, std::uint32_t sequence) {
+  std::vector<std::byte> bytes(1024);
+  nlmsghdr* header = nftnl_nlmsg_build_hdr(reinterpret_cast<char*>(bytes.data()), NFT_MSG_GETSETELEM,
+                                           NFPROTO_INET, NLM_F_DUMP, sequence);
+  mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, table.c_str());
+  mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, std::string{set}.c_str());
+  bytes.resize(header->nlmsg_len);
+  return bytes;
+}
+
+std::vector<Dumped> parse_elements(SetId set, Bytes message) {
+  std::vector<Dumped> found;
+  each_of_message(message, [&](const nlattr* attribute) {
+    if (mnl_attr_get_type(attribute) != NFTA_SET_ELEM_LIST_ELEMENTS) return;
+    each_nested(attribute, [&](const nlattr* entry) {
+      const auto fields = attributes<NFTA_SET_ELEM_MAX + 1>(entry);
+      const auto element = Element::from_kernel(set, value_of(fields[NFTA_SET_ELEM_KEY]),
+                                                value_of(fields[NFTA_SET_ELEM_DATA]));
+      if (!element) return;
+      found.push_back({*element, milliseconds_of(fields[NFTA_SET_ELEM_TIMEOUT]),
+                       milliseconds_of(fields[NFTA_SET_ELEM_EXPIRATION])});
+    });
+  });
+  return found;
+}
+
+std::vector<Dumped> parse_dump(SetId set, Bytes message) {
+  const nlmsghdr* header = header_of(message);
+  if (header == nullptr || header->nlmsg_type != nft_type(NFT_MSG_NEWSETELEM)) return {};
+  return parse_elements(set, message);
+}
+
+std::optional<TableEvent> parse_event(Bytes message) {
+  const nlmsghdr* header = header_of(message);
+  if (header == nullptr || header->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES ||
+      message.size() < sizeof(nlmsghdr) + sizeof(nfgenmsg))
+    return std::nullopt;
+  TableEvent event;
+  event.type = header->nlmsg_type & 0xff;
+  const bool of_inet = std::to_integer<int>(message[sizeof(nlmsghdr)]) == NFPROTO_INET;
+  const bool of_elements = event.type == NFT_MSG_NEWSETELEM || event.type == NFT_MSG_DELSETELEM;
+  each_of_message(message, [&](const nlattr* attribute) {
+    const auto type = mnl_attr_get_type(attribute);
+    if (event.type == NFT_MSG_NEWGEN) {
+      if (type == NFTA_GEN_PROC_NAME) event.program = string_of(attribute);
+    } else if (type == NFTA_TABLE_NAME && of_inet) {
+      event.table = string_of(attribute);
+    } else if (type == NFTA_SET_ELEM_LIST_SET && of_elements) {
+      event.set = string_of(attribute);
+    }
+  });
+  if (const auto set = set_by_name(event.set); set && event.type == NFT_MSG_DELSETELEM)
+    for (const auto& one : parse_elements(*set, message)) event.elements.push_back(one.element);
+  return event;
 }
 
 }  // namespace icqgate::nft

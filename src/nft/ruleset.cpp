@@ -3,63 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <bit>
+#include "nft/ruleset_words.hpp"
 
 namespace icqgate::nft {
 namespace {
-
-std::string joined(const std::vector<std::string>& items, bool quoted) {
-  std::string text;
-  for (const auto& item : items) {
-    if (!text.empty()) text += ", ";
-    text += quoted ? '"' + item + '"' : item;
-  }
-  return items.size() == 1 ? text : "{ " + text + " }";
-}
-
-// The words that recur: marks as nft expressions, interfaces, ports.
-struct Words {
-  explicit Words(const RulesetOptions& options)
-      : marks{marks_of(options.mark_mask)},
-        lan{joined(options.lan, true)},
-        wan{joined(options.wan, true)},
-        ports{options.first_port == options.last_port
-                  ? fmt::format("{}", options.first_port.get())
-                  : fmt::format("{}-{}", options.first_port.get(), options.last_port.get())} {
-    for (const Subnet& client : options.clients) {
-      auto& text = client.address.is_v4() ? clients4 : clients6;
-      if (!text.empty()) text += ", ";
-      text += to_string(client);
-    }
-    limited = !options.clients.empty();
-  }
-
-  [[nodiscard]] std::string ct_is(std::uint32_t value) const {
-    return fmt::format("ct mark & {:#010x} == {:#010x}", marks.mask, value);
-  }
-  [[nodiscard]] std::string ct_set(std::uint32_t value) const {
-    return fmt::format("ct mark set ct mark & {:#010x} | {:#010x}", ~marks.mask, value);
-  }
-  [[nodiscard]] std::string packet_is(std::uint32_t value) const {
-    return fmt::format("meta mark & {:#010x} == {:#010x}", marks.mask, value);
-  }
-  [[nodiscard]] std::string allow() const {
-    return fmt::format("meta mark set meta mark & {:#010x} | {:#010x}", ~marks.mask, marks.verified);
-  }
-  // " ip saddr @clients4" where the configuration limits the clients.
-  [[nodiscard]] std::string client(const char* direction) const {
-    return limited ? fmt::format("ip {} @clients4 ", direction) : "";
-  }
-  [[nodiscard]] std::string client6(const char* direction) const {
-    return limited ? fmt::format("ip6 {} @clients6 ", direction) : "";
-  }
-
-  Marks marks;
-  std::string lan, wan, ports, clients4, clients6;
-  bool limited = false;
-};
-
-constexpr const char* kOpening = "tcp flags & (fin | syn | rst | ack) == syn";
 
 void client_sets(std::string& out, const Words& w) {
   if (!w.limited) return;
@@ -94,32 +41,6 @@ void bare_set(std::string& out) {
       elements);
 }
 
-class Chain {
- public:
-  Chain(std::string& out, const char* name, const std::string& what) : out_{out} {
-    out_ += fmt::format("\tchain {} {{\n", name);
-    if (!what.empty()) note(what);
-  }
-  Chain(const Chain&) = delete;
-  Chain& operator=(const Chain&) = delete;
-  ~Chain() { out_ += "\t}\n\n"; }
-  Chain& hook(const std::string& text) {
-    out_ += fmt::format("\t\ttype {}; policy accept;\n", text);
-    return *this;
-  }
-  Chain& note(const std::string& text) {
-    out_ += fmt::format("\t\t# {}\n", text);
-    return *this;
-  }
-  Chain& rule(const std::string& text) {
-    out_ += fmt::format("\t\t{}\n", text);
-    return *this;
-  }
-
- private:
-  std::string& out_;
-};
-
 void dynamic_sets(std::string& out, const RulesetOptions& options, const Words& w) {
   timed_set(out, "login4", "ipv4_addr . inet_service", "login servers");
   timed_set(out, "login6", "ipv6_addr . inet_service", "login servers");
@@ -149,6 +70,7 @@ void dynamic_sets(std::string& out, const RulesetOptions& options, const Words& 
       "\t\ttype ipv4_addr . inet_service . ipv4_addr . inet_service\n\t\tsize 65536\n\t\tflags "
       "dynamic,timeout\n"
       "\t\ttimeout 30s\n\t}\n\n";
+  name_sets(out);
   client_sets(out, w);
   bare_set(out);
   for (const auto& [name, comment] :
@@ -161,6 +83,9 @@ void dynamic_sets(std::string& out, const RulesetOptions& options, const Words& 
 void queue_chains(std::string& out, const RulesetOptions& options, const Words& w) {
   Chain{out, kControlChain,
         fmt::format("`run` puts here: queue num {} bypass (fail-open)", options.queue_control)}
+      .rule("accept");
+  Chain{out, kNamesChain,
+        fmt::format("`run` puts here: queue num {} bypass (fail-open)", options.queue_names)}
       .rule("accept");
   Chain peer{out, kPeerChain,
              options.check_peers
@@ -226,8 +151,9 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
         .rule(fmt::format("{}ip daddr . tcp dport @login4 goto to_server", w.client("saddr")))
         .rule(fmt::format("{}ip6 daddr . tcp dport @login6 goto to_server", w.client6("saddr")))
         .rule("ip saddr . ip daddr . tcp dport @servers4 goto to_server")
-        .rule("ip6 saddr . ip6 daddr . tcp dport @servers6 goto to_server")
-        .rule(fmt::format("{} tcp dport 1024-65535 ip saddr @sessions goto to_peer", kOpening));
+        .rule("ip6 saddr . ip6 daddr . tcp dport @servers6 goto to_server");
+    miss_rules(chain, options, w);
+    chain.rule(fmt::format("{} tcp dport 1024-65535 ip saddr @sessions goto to_peer", kOpening));
   }
 
   Chain{out, "admit", "a SYN to an open port; with payload (Fast Open) it is none of ours"}
@@ -261,27 +187,31 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
       .rule("ct direction reply ip daddr . ip saddr . tcp sport @servers4 goto pass")
       .rule("ct direction reply ip6 daddr . ip6 saddr . tcp sport @servers6 goto pass");
 
-  Chain{out, "forward", ""}
-      .hook(fmt::format("filter hook forward priority {}", options.priority))
-      .rule("meta l4proto != tcp accept")
+  Chain forward{out, "forward", ""};
+  forward.hook(fmt::format("filter hook forward priority {}", options.priority))
+      .rule("meta l4proto != tcp goto not_tcp")
       .rule(fmt::format("{} counter name refused reject with tcp reset", w.packet_is(m.pending)))
       .rule(fmt::format("{} tcp flags & (fin | syn | rst | ack) != syn {} accept", w.ct_is(m.verified),
                         w.allow()))
       .note("a new connection on the ports of one that proved itself has to do so anew")
-      .rule(fmt::format("{} {}", w.ct_is(m.verified), w.ct_set(0)))
-      .rule(fmt::format("iifname {} oifname {} goto from_lan", w.lan, w.wan))
-      .rule(fmt::format("iifname {} oifname {} goto to_lan", w.wan, w.lan));
+      .rule(fmt::format("{} {}", w.ct_is(m.verified), w.ct_set(0)));
+  w.each_pair(options.lan, options.wan, [&](const auto& pair) { forward.rule(pair + " goto from_lan"); });
+  w.each_pair(options.wan, options.lan, [&](const auto& pair) { forward.rule(pair + " goto to_lan"); });
 }
 
-void nat_chains(std::string& out, const Words& w) {
-  Chain{out, "nat_in", "pinholes of masqueraded clients, same port outside as inside"}
-      .hook("nat hook prerouting priority dstnat")
-      .rule(fmt::format("iifname {} fib daddr type local dnat ip to tcp dport map @forwards", w.wan));
-  Chain{out, "nat_out", "for what is ours and nobody else has masqueraded before"}
-      .hook("nat hook postrouting priority srcnat + 5")
-      .rule(fmt::format(
-          "meta nfproto ipv4 meta l4proto tcp iifname {} oifname {} ct mark & {:#010x} != 0 masquerade",
-          w.lan, w.wan, w.marks.mask));
+void nat_chains(std::string& out, const RulesetOptions& options, const Words& w) {
+  {
+    Chain in{out, "nat_in", "pinholes of masqueraded clients, same port outside as inside"};
+    in.hook("nat hook prerouting priority dstnat");
+    for (const auto& wan : options.wan)
+      in.rule(fmt::format("iifname \"{}\" fib daddr type local dnat ip to tcp dport map @forwards", wan));
+  }
+  Chain chain{out, "nat_out", "for what is ours and nobody else has masqueraded before"};
+  chain.hook("nat hook postrouting priority srcnat + 5");
+  w.each_pair(options.lan, options.wan, [&](const auto& pair) {
+    chain.rule(fmt::format("meta nfproto ipv4 meta l4proto tcp {} ct mark & {:#010x} != 0 masquerade", pair,
+                           w.marks.mask));
+  });
 }
 
 // The table's end, without the empty line behind its last chain.
@@ -296,6 +226,7 @@ std::string dynamic_body(const RulesetOptions& options) {
   std::string out;
   dynamic_sets(out, options, w);
   queue_chains(out, options, w);
+  name_chains(out, options, w);
   forward_chains(out, options, w);
   Chain{out, "before",
         "rules that restore a packet mark from the ct mark bring ours along, where it means something else"}
@@ -311,7 +242,7 @@ std::string dynamic_body(const RulesetOptions& options) {
       .rule(fmt::format("{} {} ip saddr . tcp sport . ip daddr . tcp dport @first_syn delete "
                         "@first_syn {{ ip saddr . tcp sport . ip daddr . tcp dport }} {}",
                         w.packet_is(0), kOpening, w.ct_set(w.marks.watched)));
-  if (options.masquerade) nat_chains(out, w);
+  if (options.masquerade) nat_chains(out, options, w);
   return out;
 }
 
@@ -325,17 +256,9 @@ Marks marks_of(std::uint32_t mask) noexcept {
 }
 
 std::string dynamic_ruleset(const RulesetOptions& options, Loading loading) {
-  std::string out =
-      fmt::format("table inet {} {{\n\tcomment \"icqgate {}\"\n", options.table, fingerprint(options));
+  std::string out = fmt::format("table inet {} {{\n\tcomment \"{}\"\n", options.table, kTableComment);
   if (loading == Loading::Dormant) out += "\tflags dormant\n";
   return closed(out + '\n' + dynamic_body(options));
-}
-
-std::string fingerprint(const RulesetOptions& options) {
-  std::uint64_t hash = 14695981039346656037u;  // FNV-1a
-  for (const char c : options.table + '\n' + dynamic_body(options))
-    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  return fmt::format("{:016x}", hash);
 }
 
 std::string static_ruleset(Profile profile, const RulesetOptions& options,

@@ -50,18 +50,18 @@ struct RulesetOptions {
 };
 
 // The table that `run` installs, as text for libnftables: complete but for the rules that send packets to the
-// queues, which go to the head of the chains kControlChain and kPeerChain (nft 1.0.6 has no words for one of
-// their two forms). `dormant`: loaded asleep, so that table and queue rules come to work in one moment
-// (Batch::wake_table).
+// queues, which go to the head of the chains kControlChain, kPeerChain and kNamesChain (nft 1.0.6 has no
+// words for one of their two forms). Its sets all have names. `Dormant`: hooks nothing, for a table that is
+// only to be read back (nft/compiled.hpp).
 enum class Loading { Awake, Dormant };
 [[nodiscard]] std::string dynamic_ruleset(const RulesetOptions& options, Loading loading);
 
 inline constexpr const char* kControlChain = "control_queue";
 inline constexpr const char* kPeerChain = "peer_queue";
+inline constexpr const char* kNamesChain = "names_queue";
 
-// Tells one ruleset from another: 16 hex digits over its text, kept in the table's comment, so that a later
-// run can see whether the table in the kernel is the one it would load.
-[[nodiscard]] std::string fingerprint(const RulesetOptions& options);
+// The comment of a table that icqgate made: begins with this. A table without is never touched.
+inline constexpr const char* kTableComment = "icqgate";
 
 // Static profiles of `emit` (design.md 3). `addresses`: login servers to put in, with a comment each.
 struct StaticAddress {

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "sys/nfnetlink.hpp"
 
+#include <arpa/inet.h>
+#include <linux/filter.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstddef>
 #include <optional>
 #include <utility>
 
@@ -126,6 +131,18 @@ Result<NftEvents, SysError> NftEvents::open() {
 }
 
 int NftEvents::fd() const noexcept { return mnl_socket_get_fd(socket_.get()); }
+
+Result<Done, SysError> NftEvents::ignore(std::uint32_t port_id) {
+  // All messages of one datagram stem from one transaction, so the first header speaks for them. A filter's
+  // load turns four bytes into a number as if they were big endian.
+  std::array<sock_filter, 4> code{{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(nlmsghdr, nlmsg_pid)),
+                                   BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl(port_id), 0, 1),
+                                   BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, 0xffffffff)}};
+  const sock_fprog program{code.size(), code.data()};
+  if (setsockopt(fd(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0)
+    return tl::make_unexpected(SysError{"SO_ATTACH_FILTER", errno});
+  return Done{};
+}
 
 Result<std::size_t, SysError> NftEvents::receive(const std::function<void(const nlmsghdr*)>& handler) {
   return drain_events(*socket_, buffer_, kEventsPerCall, lost_, handler);

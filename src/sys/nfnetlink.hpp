@@ -55,6 +55,9 @@ class NftEvents {
  public:
   [[nodiscard]] static Result<NftEvents, SysError> open();
   [[nodiscard]] int fd() const noexcept;
+  // Changes made through this socket (NftSocket::port_id()) are left out from now on, by the kernel: they
+  // don't even wake the reader.
+  [[nodiscard]] Result<Done, SysError> ignore(std::uint32_t port_id);
 
   // Call when fd() is readable: reads without waiting. Returns how many messages were handed over.
   [[nodiscard]] Result<std::size_t, SysError> receive(const std::function<void(const nlmsghdr*)>& handler);

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <map>
 
+#include "nft/inspect.hpp"
 #include "vectors.hpp"
 
 using namespace icqgate;
@@ -97,17 +98,12 @@ std::vector<Message> inner(Batch& batch) {
   CHECK(all.back().resource == NFNL_SUBSYS_NFTABLES);
   all.erase(all.begin());
   all.pop_back();
-  // One acknowledgment tells the end of a row of elements: errors come by themselves, and before it.
-  const auto of_element = [](const Message& one) {
-    return one.type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM) ||
-           one.type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELSETELEM);
-  };
-  const auto last = std::find_if(all.rbegin(), all.rend(), of_element);
+  // One acknowledgment tells the end: errors come by themselves, and before it.
   std::uint32_t sequence = 0;
   for (const Message& one : all) {
     CHECK(one.family == NFPROTO_INET);
     CHECK((one.flags & NLM_F_REQUEST) != 0);
-    CHECK(((one.flags & NLM_F_ACK) != 0) == (!of_element(one) || &one == &*last));
+    CHECK(((one.flags & NLM_F_ACK) != 0) == (&one == &all.back()));
     CHECK(one.sequence == ++sequence);
   }
   return all;
@@ -146,6 +142,20 @@ TEST_CASE("Add, Renew and Remove as the kernel reads them", "[nft][batch]") {
     CHECK(all[2].adds());
     CHECK(all[2].element().at(NFTA_SET_ELEM_TIMEOUT) == from_hex("0000000000001388"));
     for (const Message& one : all) CHECK(one.key() == from_hex("c0a801145ff70000"));
+  }
+  SECTION("Renew in place: one message, and the time begins anew even if the timeout is the same") {
+    Batch in_place{"icqgate", UpdateForm::InPlace};
+    in_place.change({Kind::Renew, element, milliseconds{5000}});
+    const auto all = inner(in_place);
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].adds());
+    CHECK(all[0].element().at(NFTA_SET_ELEM_TIMEOUT) == from_hex("0000000000001388"));
+    CHECK(all[0].element().at(NFTA_SET_ELEM_EXPIRATION) == from_hex("0000000000001388"));
+  }
+  SECTION("a set without timeouts takes none, not even for a moment") {
+    const auto kind = GENERATE(Kind::Add, Kind::Renew, Kind::Remove);
+    batch.change({kind, Element::dns_server(kClient), milliseconds{0}});
+    for (const Message& one : inner(batch)) CHECK_FALSE(one.element().contains(NFTA_SET_ELEM_TIMEOUT));
   }
   SECTION("Remove: in any case there, then gone; never for ever in between") {
     batch.change({Kind::Remove, element, {}});
@@ -218,21 +228,23 @@ TEST_CASE("queue rules in both forms", "[nft][batch]") {
   }
 }
 
-TEST_CASE("waking and deleting the table", "[nft][batch]") {
+TEST_CASE("making and deleting the table", "[nft][batch]") {
   Batch batch{"mine"};
-  batch.wake_table();
+  batch.new_table(NFT_TABLE_F_OWNER | kPersist, "icqgate");
   batch.delete_table();
   const auto all = inner(batch);
   REQUIRE(all.size() == 2);
   CHECK(all[0].type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE));
-  CHECK((all[0].flags & NLM_F_CREATE) == 0);  // only one that is there
-  CHECK(all[0].attributes.at(NFTA_TABLE_FLAGS) == from_hex("00000000"));
+  CHECK((all[0].flags & NLM_F_CREATE) != 0);
+  CHECK((all[0].flags & NLM_F_EXCL) == 0);
+  CHECK(all[0].attributes.at(NFTA_TABLE_FLAGS) == from_hex("00000006"));
+  CHECK(all[0].attributes.at(NFTA_TABLE_USERDATA) == from_hex("00086963716761746500"));
   CHECK(all[1].type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE));
   for (const Message& one : all) CHECK(text_of(one.attributes.at(NFTA_TABLE_NAME)) == "mine");
 }
 
 TEST_CASE("a dump request names table and set", "[nft][batch]") {
-  const auto all = messages(dump_request("icqgate", SetId::Returns, 77));
+  const auto all = messages(dump_request("icqgate", "returns", 77));
   REQUIRE(all.size() == 1);
   CHECK(all[0].type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM));
   CHECK((all[0].flags & NLM_F_DUMP) == NLM_F_DUMP);

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "config/config.hpp"
+#include "nft/batch.hpp"
+#include "nft/compiled.hpp"
+#include "nft/inspect.hpp"
+#include "nft/ruleset.hpp"
+#include "sys/nfnetlink.hpp"
+
+// What `Table` asks the kernel: each a few requests and their answers.
+namespace icqgate::daemon {
+
+// The table of that name; nullopt if there is none.
+[[nodiscard]] Result<std::optional<nft::TableInfo>, std::string> look(sys::NftSocket& socket,
+                                                                      const std::string& table);
+
+// All of it but the elements that come and go.
+[[nodiscard]] Result<nft::CompiledRuleset, std::string> read_ruleset(sys::NftSocket& socket,
+                                                                     const std::string& table);
+
+// Those of the sets that the service fills. A set that is not there has none.
+[[nodiscard]] Result<std::vector<nft::Dumped>, std::string> read_elements(sys::NftSocket& socket,
+                                                                          const std::string& table);
+
+// The ruleset of a configuration as the kernel understands it, queue rules included. It is loaded once into a
+// table beside ours, dormant, which hooks nothing; read back; and removed. On the way it shows which forms
+// this kernel takes.
+struct Compiled {
+  nft::CompiledRuleset ruleset;
+  nft::QueueForm queue_form{};
+  nft::UpdateForm update_form{};
+};
+[[nodiscard]] Result<Compiled, std::string> compile(sys::NftSocket& socket, const config::Config& config);
+
+// The flags of an owned table: NFT_TABLE_F_OWNER, with kPersist where the kernel has it; 0 if it knows
+// neither (before Linux 5.12).
+[[nodiscard]] std::uint32_t owner_flags(sys::NftSocket& socket, const std::string& table);
+
+}  // namespace icqgate::daemon
