@@ -101,20 +101,27 @@ std::string readable(std::chrono::seconds duration) {
 }
 
 std::string status_table(const ordered_json& status) {
-  std::string out =
-      fmt::format("icqgate {}, table {}, up {}, queues: {}\n", shown(status, "version"),
-                  shown(status, "table"), duration(status, "uptime"), shown(status, "queue_form"));
+  std::string out = fmt::format("icqgate {}, table {}{}, up {}, queues: {}, timeouts renewed: {}\n",
+                                shown(status, "version"), shown(status, "table"),
+                                status.value("owner", false) ? " (owned)" : "", duration(status, "uptime"),
+                                shown(status, "queue_form"), shown(status, "timeout_update"));
+  if (const auto problem = shown(status, "state_problem"); problem != "-")
+    out += fmt::format("state file {} can't be written: {}\n", shown(status, "state"), problem);
   section(out, status, "Addresses", "addresses",
           {{"HOST", "host", shown},
            {"ADDRESS", "address", shown},
            {"PORT", "port", shown},
            {"SOURCE", "source", shown},
+           {"AGE", "age", duration},
+           {"TTL LEFT", "ttl_left", duration},
            {"EXPIRES IN", "expires_in", duration},
            {"FLOWS", "flows", shown}});
   section(out, status, "Names", "names",
           {{"NAME", "name", shown},
            {"TYPE", "type", shown},
+           {"ADDRESSES", "addresses", shown},
            {"NEXT ASK IN", "next_ask_in", duration},
+           {"FAILING FOR", "failing_for", duration},
            {"LAST ERROR", "last_error", shown}});
   section(out, status, "Sessions", "sessions",
           {{"CLIENT", "client", shown},

@@ -64,7 +64,7 @@ class Client : public std::enable_shared_from_this<Client> {
 }  // namespace
 
 ControlSocket::ControlSocket(asio::io_context& loop, Answer answer)
-    : acceptor_{loop}, answer_{std::move(answer)} {}
+    : acceptor_{loop}, pause_{loop}, answer_{std::move(answer)} {}
 
 Result<std::unique_ptr<ControlSocket>, std::string> ControlSocket::open(asio::io_context& loop,
                                                                         const std::string& path,
@@ -104,8 +104,16 @@ ControlSocket::~ControlSocket() {
 void ControlSocket::accept() {
   acceptor_.async_accept([this](boost::system::error_code error, Protocol::socket socket) {
     if (error == asio::error::operation_aborted) return;
-    if (!error) std::make_shared<Client>(std::move(socket), answer_)->start();
-    accept();
+    if (!error) {
+      std::make_shared<Client>(std::move(socket), answer_)->start();
+      accept();
+      return;
+    }
+    // Out of descriptors, most likely: trying again at once would only spin.
+    pause_.expires_after(std::chrono::seconds{1});
+    pause_.async_wait([this](boost::system::error_code over) {
+      if (!over) accept();
+    });
   });
 }
 

@@ -10,8 +10,12 @@ namespace {
 sys::LogLevel level_of(engine::What what) {
   using engine::What;
   switch (what) {
-    case What::LookupFailed:
+    case What::AddressRefused:
+    case What::AnswerCut:
+    case What::NameUnresolved:
       return sys::LogLevel::Warning;
+    case What::LookupFailed:
+    case What::NameResolved:
     case What::PinholeOpened:
     case What::PinholeClosed:
     case What::AnnounceRefused:
@@ -36,10 +40,10 @@ void EventLog::write(const engine::Report& report, engine::TimePoint now) {
   if (now - second_ >= std::chrono::seconds{1}) {
     if (left_out_ > 0) sys::log_notice("{} more lines like these were left out", left_out_);
     second_ = now;
-    written_ = 0;
+    written_ = {};
     left_out_ = 0;
   }
-  if (++written_ > kPerSecond) {
+  if (++written_[level <= sys::LogLevel::Warning ? 1 : 0] > kPerSecond) {
     ++left_out_;
     return;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "engine/event.hpp"
@@ -16,7 +17,7 @@ class EventLog {
  private:
   static constexpr std::uint32_t kPerSecond = 20;
   engine::TimePoint second_{};
-  std::uint32_t written_ = 0;
+  std::array<std::uint32_t, 2> written_{};  // lines, warnings: none of these is lost among what matters less
   std::uint64_t left_out_ = 0;
 };
 

@@ -30,6 +30,32 @@ void usage() {
       kDefaultFile, config::options_help().c_str());
 }
 
+struct ReadError {
+  std::string text;
+  bool usage = false;  // all that is wrong stands on the command line
+};
+
+// The file (if it is there, or was named) and the command line over it.
+Result<config::Config, std::vector<ReadError>> read_config(const std::string& file, bool named,
+                                                           const std::vector<std::string>& options) {
+  constexpr std::size_t kMost = 1 << 20;
+  std::string text;
+  const bool there = named || std::filesystem::exists(file);
+  if (there) {
+    auto read = sys::read_file(file, kMost);
+    if (!read)
+      return tl::make_unexpected(std::vector{ReadError{file + ": " + to_string(read.error()), false}});
+    text = std::move(*read);
+  }
+  auto config = config::parse(text, there ? file : "", options);
+  if (config) return std::move(*config);
+  const auto& found = config.error();
+  const bool usage = std::all_of(found.begin(), found.end(), [](const auto& one) { return one.line == 0; });
+  std::vector<ReadError> errors;
+  for (const auto& error : found) errors.push_back({to_string(error), usage});
+  return tl::make_unexpected(std::move(errors));
+}
+
 int wrong(const std::string& what) {
   std::fprintf(stderr, "icqgate run: %s; see icqgate run --help\n", what.c_str());
   return 2;
@@ -59,27 +85,22 @@ int run(const std::vector<std::string>& arguments) {
       return wrong("'" + word + "' is no option");
     }
   }
-  std::string text;
-  if (named || std::filesystem::exists(file)) {
-    constexpr std::size_t kMost = 1 << 20;
-    auto read = sys::read_file(file, kMost);
-    if (!read) {
-      std::fprintf(stderr, "icqgate: %s: %s\n", file.c_str(), to_string(read.error()).c_str());
-      return 1;
-    }
-    text = std::move(*read);
-  } else {
-    file.clear();
-  }
-  const auto config = config::parse(text, file, split.configuration);
+  const auto read = [file, named, options = split.configuration] {
+    return read_config(file, named, options);
+  };
+  const auto config = read();
   if (!config) {
-    for (const auto& error : config.error()) std::fprintf(stderr, "icqgate: %s\n", to_string(error).c_str());
-    const auto& errors = config.error();
-    const bool usage_only =
-        std::all_of(errors.begin(), errors.end(), [](const auto& one) { return one.line == 0; });
-    return usage_only ? 2 : 1;
+    for (const auto& error : config.error()) std::fprintf(stderr, "icqgate: %s\n", error.text.c_str());
+    return config.error().front().usage ? 2 : 1;
   }
-  auto service = Service::start(*config);
+  const auto again = [read]() -> Result<config::Config, std::vector<std::string>> {
+    auto next = read();
+    if (next) return std::move(*next);
+    std::vector<std::string> words;
+    for (auto& error : next.error()) words.push_back(std::move(error.text));
+    return tl::make_unexpected(std::move(words));
+  };
+  auto service = Service::start(*config, again);
   if (!service) {
     std::fprintf(stderr, "icqgate: %s\n", service.error().c_str());
     return 1;

@@ -5,17 +5,16 @@
 #include <net/if.h>
 
 #include <array>
-#include <boost/asio/post.hpp>
 #include <cerrno>
 #include <csignal>
+#include <random>
+#include <utility>
 
+#include "daemon/readiness.hpp"
 #include "daemon/status_json.hpp"
+#include "daemon/surroundings.hpp"
 #include "sys/interfaces.hpp"
 #include "sys/log.hpp"
-
-#ifdef ICQGATE_SYSTEMD
-#include <systemd/sd-daemon.h>
-#endif
 
 namespace icqgate::daemon {
 
@@ -26,16 +25,8 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::chrono::seconds kLookAround{10};  // how often addresses and interface names are read again
-
-engine::Surroundings read_surroundings(const config::Config& config) {
-  engine::Surroundings surroundings;
-  if (const auto lan = sys::interface_addresses(config.lan))
-    for (const auto& one : *lan) surroundings.inside.push_back(one.subnet);
-  if (const auto all = sys::interface_addresses({"*"}))
-    for (const auto& one : *all) surroundings.own.push_back(one.address);
-  return surroundings;
-}
+constexpr std::chrono::seconds kLookAround{10};     // addresses, names of interfaces, the table
+constexpr std::chrono::seconds kFollowResolver{2};  // resolv.conf
 
 Result<sys::NfQueue, std::string> open_queue(std::uint16_t number, sys::Failure mode, const char* key) {
   auto queue = sys::NfQueue::open(number, mode);
@@ -51,33 +42,36 @@ Result<sys::NfQueue, std::string> open_queue(std::uint16_t number, sys::Failure 
   return tl::make_unexpected(fmt::format("queue {}: {}", number, to_string(queue.error())));
 }
 
-void tell_manager([[maybe_unused]] const char* state) {
-#ifdef ICQGATE_SYSTEMD
-  sd_notify(0, state);
-#endif
-}
-
 }  // namespace
 
-Service::Service(const config::Config& config, Table table, sys::NfQueue control, sys::NfQueue peer,
+Service::Service(const config::Config& config, ReadConfig read_config, Table table, Queues queues,
                  sys::Conntrack conntrack, sys::UniqueFd lock)
     : config_{config},
+      read_config_{std::move(read_config)},
       table_{std::move(table)},
-      control_{std::move(control)},
-      peer_{std::move(peer)},
+      queues_{std::move(queues)},
       conntrack_{std::move(conntrack)},
-      engine_{config, read_surroundings(config)},
-      control_descriptor_{loop_, control_.fd()},
-      peer_descriptor_{loop_, peer_.fd()},
+      engine_{config, read_surroundings(config), std::random_device{}()},
+      queue_descriptors_{Descriptor{loop_, queues_.control.fd()}, Descriptor{loop_, queues_.peer.fd()},
+                         Descriptor{loop_, queues_.names.fd()}},
+      table_descriptor_{loop_},
+      flows_descriptor_{loop_},
       timer_{loop_},
       surroundings_timer_{loop_},
       table_timer_{loop_},
+      repair_timer_{loop_},
+      resolver_timer_{loop_},
+      flows_timer_{loop_},
+      soon_timer_{loop_},
+      save_timer_{loop_},
       signals_{loop_, SIGTERM, SIGINT, SIGHUP},
       resolver_{std::make_unique<sys::Resolver>(loop_, config.resolvers)},
+      resolv_conf_{sys::FileStamp::of(sys::Resolver::kSystemFile)},
       started_{Clock::now()},
       lock_{std::move(lock)} {}
 
-Result<std::unique_ptr<Service>, std::string> Service::start(const config::Config& config) {
+Result<std::unique_ptr<Service>, std::string> Service::start(const config::Config& config,
+                                                             ReadConfig read_config) {
   auto lock = sys::lock_instance("icqgate/" + config.table);
   if (!lock) {
     if (lock.error().code == EADDRINUSE)
@@ -91,6 +85,8 @@ Result<std::unique_ptr<Service>, std::string> Service::start(const config::Confi
   if (!control) return tl::make_unexpected(control.error());
   auto peer = open_queue(config.queue_peer, sys::Failure::Closed, "queue-peer");
   if (!peer) return tl::make_unexpected(peer.error());
+  auto names = open_queue(config.queue_names, sys::Failure::Open, "queue-names");
+  if (!names) return tl::make_unexpected(names.error());
   auto conntrack = sys::Conntrack::open();
   if (!conntrack) return tl::make_unexpected(to_string(conntrack.error()));
   auto table = Table::open(config);
@@ -98,53 +94,78 @@ Result<std::unique_ptr<Service>, std::string> Service::start(const config::Confi
   const auto installed = table->install();
   if (!installed) return tl::make_unexpected("the kernel does not take the ruleset: " + installed.error());
 
-  std::unique_ptr<Service> service{new Service{config, std::move(*table), std::move(*control),
-                                               std::move(*peer), std::move(*conntrack), std::move(*lock)}};
+  std::unique_ptr<Service> service{
+      new Service{config, std::move(read_config), std::move(*table),
+                  Queues{std::move(*control), std::move(*peer), std::move(*names)}, std::move(*conntrack),
+                  std::move(*lock)}};
   auto socket =
       ControlSocket::open(service->loop_, config.socket,
                           [self = service.get()](const std::string& word) { return self->answer(word); });
   if (!socket) return tl::make_unexpected(socket.error());
   service->socket_ = std::move(*socket);
   const char* how = *installed == Table::Installed::Adopted    ? "adopted as an earlier run left it"
-                    : *installed == Table::Installed::Replaced ? "replaced, live elements carried over"
+                    : *installed == Table::Installed::Replaced ? "adopted, what differed exchanged"
                                                                : "loaded";
+  const Table& table_now = service->table_;
   sys::log_notice(
-      "table inet {} {}{}; ports {}-{}", config.table, how,
-      *installed == Table::Installed::Adopted ? "" : fmt::format(" ({})", service->table_.queue_form()),
-      config.port_range.first.get(), config.port_range.last.get());
+      "table inet {} {} ({}, timeouts renewed {}{}); ports {}-{}", config.table, how, table_now.queue_form(),
+      table_now.update_form() == std::string_view{"in place"} ? "in place" : "by replacing",
+      table_now.owned() ? ", owned" : "", config.port_range.first.get(), config.port_range.last.get());
+  if (!table_now.persists())
+    sys::log_notice("this kernel takes an owned table away with its owner: it will not outlive the service");
   return service;
 }
 
 bool Service::run() {
-  watch(Lane::Control);
-  watch(Lane::Peer);
+  for (const Lane lane : {Lane::Control, Lane::Peer, Lane::Names}) watch(lane);
   wait_for_signal();
-  look_around();
-  look_after_table();
+  take_up_state();
+  list_flows();
+  watch_table();
+  trust_dns_servers();
   step(engine::Tick{});
   sys::log_notice("ready");
-  tell_manager("READY=1");
+  tell_systemd("READY=1");
+  every(surroundings_timer_, kLookAround, &Service::look_around);
+  every(table_timer_, kLookAround, &Service::look_after_table);
+  every(resolver_timer_, kFollowResolver, &Service::follow_resolver);
+  list_flows_again();
+  look_around();
   loop_.run();
-  tell_manager("STOPPING=1");
+  tell_systemd("STOPPING=1");
+  if (writer_) {
+    save();
+    writer_->flush();
+    watch_writer();
+  }
   if (config_.flush_on_exit) {
     if (const auto removed = table_.remove(); !removed)
       sys::log_error("table inet {}: {}", config_.table, removed.error());
   } else {
     sys::log_notice("table inet {} stays until its timeouts end", config_.table);
   }
-  control_descriptor_.release();
-  peer_descriptor_.release();
+  for (Descriptor& descriptor : queue_descriptors_) descriptor.release();
+  if (table_descriptor_.is_open()) table_descriptor_.release();
+  if (flows_descriptor_.is_open()) flows_descriptor_.release();
   return !failed_;
 }
 
+void Service::every(asio::steady_timer& timer, std::chrono::milliseconds span, void (Service::*what)()) {
+  timer.expires_after(span);
+  timer.async_wait([this, &timer, span, what](boost::system::error_code error) {
+    if (error) return;
+    (this->*what)();
+    every(timer, span, what);
+  });
+}
+
 void Service::watch(Lane lane) {
-  auto& descriptor = lane == Lane::Control ? control_descriptor_ : peer_descriptor_;
-  descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
-                        [this, lane](boost::system::error_code error) {
-                          if (error) return;
-                          drain(lane);
-                          watch(lane);
-                        });
+  queue_descriptors_[static_cast<std::size_t>(lane)].async_wait(
+      Descriptor::wait_read, [this, lane](boost::system::error_code error) {
+        if (error) return;
+        drain(lane);
+        watch(lane);
+      });
 }
 
 void Service::drain(Lane lane) {
@@ -152,16 +173,14 @@ void Service::drain(Lane lane) {
   const auto received =
       queue(lane).receive([this, lane](const sys::QueuedPacket& packet) { on_packet(lane, packet); });
   if (!received) {
-    sys::log_error("queue {}: {}", lane == Lane::Control ? config_.queue_control : config_.queue_peer,
-                   to_string(received.error()));
+    sys::log_error("queue {}: {}", number(lane), to_string(received.error()));
     failed_ = true;
     loop_.stop();
     return;
   }
   if (const auto lost = queue(lane).counters().lost; lost != before)
-    sys::log_warning("queue {} overflowed {} times: packets were {}",
-                     lane == Lane::Control ? config_.queue_control : config_.queue_peer, lost,
-                     lane == Lane::Control ? "let go unseen" : "dropped");
+    sys::log_warning("queue {} overflowed {} times: packets were {}", number(lane), lost,
+                     lane == Lane::Peer ? "dropped" : "let go unseen");
   after_step();
 }
 
@@ -178,6 +197,10 @@ Side Service::side_of(std::uint32_t interface_index) {
 
 void Service::on_packet(Lane lane, const sys::QueuedPacket& packet) {
   const Waiting waiting{lane, packet.id, packet.mark, packet.packet};
+  if (lane == Lane::Names) {
+    on_names_packet(packet);
+    return;
+  }
   const auto transport = parse_packet(packet.packet);
   const auto* segment = transport ? std::get_if<TcpSegment>(&*transport) : nullptr;
   if (segment == nullptr) {
@@ -190,6 +213,28 @@ void Service::on_packet(Lane lane, const sys::QueuedPacket& packet) {
   step(seen, &waiting);
 }
 
+// A DNS answer for a login host on its way to a client, or the SYN of a client to a server that no set holds.
+// Neither is ours to judge: it goes on as it was, only not before what it tells is in the kernel.
+void Service::on_names_packet(const sys::QueuedPacket& packet) {
+  const auto transport = parse_packet(packet.packet);
+  if (const auto* datagram = transport ? std::get_if<UdpDatagram>(&*transport) : nullptr) {
+    const auto answer = packet.truncated ? tl::make_unexpected(dns::MessageError::Truncated)
+                                         : dns::parse_answer(datagram->payload);
+    if (answer) {
+      const Waiting waiting{Lane::Names, packet.id, packet.mark, packet.packet};
+      step(engine::AnswerHeld{packet.id, {answer->question, answer->type}, *answer}, &waiting);
+      return;
+    }
+  }
+  const auto* segment = transport ? std::get_if<TcpSegment>(&*transport) : nullptr;
+  // A SYN goes through the chain again, which lets it go on this time: later rules may know it.
+  queues_.names.verdict(packet.id, segment != nullptr ? sys::Verdict::Repeat : sys::Verdict::Accept);
+  if (segment != nullptr) {
+    const Waiting nothing{Lane::Names, 0, 0, {}};
+    step(engine::ServerMissed{segment->destination}, &nothing);
+  }
+}
+
 void Service::step(const engine::Event& event, const Waiting* waiting) {
   const auto now = Clock::now();
   for (const auto& action : engine_.step(event, now)) {
@@ -200,6 +245,7 @@ void Service::step(const engine::Event& event, const Waiting* waiting) {
       give(*verdict, waiting);
     } else if (const auto* report = std::get_if<engine::Report>(&action)) {
       reports_.push_back(*report);  // told once the verdicts are out
+      list_soon_ = list_soon_ || report->what == engine::What::AddressAdded;
     } else if (const auto* ended = std::get_if<engine::EndFlow>(&action)) {
       ended_.push_back(ended->flow);
     } else if (const auto* question = std::get_if<engine::Ask>(&action)) {
@@ -213,6 +259,10 @@ void Service::step(const engine::Event& event, const Waiting* waiting) {
 void Service::give(const engine::Verdict& verdict, const Waiting* waiting) {
   using Kind = engine::Verdict::Kind;
   auto& target = queue(verdict.lane);
+  if (verdict.lane == Lane::Names) {
+    target.verdict(verdict.packet, sys::Verdict::Accept);
+    return;
+  }
   if (waiting == nullptr || waiting->id != verdict.packet || waiting->lane != verdict.lane) {
     // A packet that was held: its own mark is not known any more, and it has the right one from its chain.
     target.verdict(verdict.packet, verdict.kind == Kind::Pass ? sys::Verdict::Accept : sys::Verdict::Drop);
@@ -260,14 +310,22 @@ void Service::flush_changes() {
 
 void Service::after_step() {
   if (!ended_.empty()) {
-    (void)control_.flush();
-    (void)peer_.flush();
+    (void)queues_.control.flush();
+    (void)queues_.peer.flush();
     for (const auto& flow : ended_) (void)conntrack_.destroy_forwarded({flow.outside, flow.inside});
     ended_.clear();
   }
-  (void)control_.flush();  // verdicts for packets that were held
+  (void)queues_.control.flush();  // verdicts for packets that were held
   for (const auto& report : reports_) log_.write(report, Clock::now());
   reports_.clear();
+  if (std::exchange(list_soon_, false)) {
+    // Flows to it may be older than what we know of it.
+    soon_timer_.expires_after(std::chrono::seconds{1});
+    soon_timer_.async_wait([this](boost::system::error_code error) {
+      if (!error) list_flows();
+    });
+  }
+  save_if_changed();
   arm_timer();
 }
 
@@ -307,8 +365,7 @@ void Service::wait_for_signal() {
   signals_.async_wait([this](boost::system::error_code error, int number) {
     if (error) return;
     if (number == SIGHUP) {
-      sys::log_notice(
-          "the configuration is read at start only: restart to apply changes (live flows and pinholes stay)");
+      reload();
       wait_for_signal();
       return;
     }
@@ -317,41 +374,16 @@ void Service::wait_for_signal() {
   });
 }
 
-void Service::look_around() {
-  sides_.clear();
-  engine_.surroundings(read_surroundings(config_));
-  surroundings_timer_.expires_after(kLookAround);
-  surroundings_timer_.async_wait([this](boost::system::error_code error) {
-    if (!error) look_around();
-  });
-}
-
-void Service::look_after_table() {
-  // `nft flush ruleset` by others happens (kernel.md, trap 10).
-  constexpr std::chrono::seconds kEvery{2};
-  if (!table_.intact()) {
-    if (const auto restored = table_.restore(); restored) {
-      sys::log_warning("table inet {} was removed or replaced by somebody else: restored with what was live",
-                       config_.table);
-    } else {
-      sys::log_error("table inet {} was removed or replaced by somebody else and can't be restored: {}",
-                     config_.table, restored.error());
-    }
-  }
-  table_timer_.expires_after(kEvery);
-  table_timer_.async_wait([this](boost::system::error_code error) {
-    if (!error) look_after_table();
-  });
-}
-
 std::string Service::answer(const std::string& word) {
   if (word != "status") return "{\"error\":\"unknown word; expected: status\"}\n";
   const auto now = Clock::now();
   std::vector<QueueStatus> queues;
-  for (const Lane lane : {Lane::Control, Lane::Peer}) {
+  for (const Lane lane : {Lane::Control, Lane::Peer, Lane::Names}) {
     const auto& counters = queue(lane).counters();
-    QueueStatus one{.number = lane == Lane::Control ? config_.queue_control : config_.queue_peer,
-                    .lane = lane == Lane::Control ? "control" : "peer",
+    QueueStatus one{.number = number(lane),
+                    .lane = lane == Lane::Control ? "control"
+                            : lane == Lane::Peer  ? "peer"
+                                                  : "names",
                     .received = counters.received,
                     .lost = counters.lost};
     if (const auto state = sys::queue_state(one.number)) {
@@ -360,9 +392,14 @@ std::string Service::answer(const std::string& word) {
     }
     queues.push_back(one);
   }
-  return status_json(engine_.snapshot(now), config_.table, table_.queue_form(),
-                     std::chrono::duration_cast<std::chrono::seconds>(now - started_), now, queues,
-                     table_.counters());
+  const ServiceStatus service{.table = config_.table,
+                              .queue_form = table_.queue_form(),
+                              .timeout_update = table_.update_form(),
+                              .owner = table_.owned(),
+                              .state = config_.state,
+                              .state_problem = writer_problem_,
+                              .uptime = std::chrono::duration_cast<std::chrono::seconds>(now - started_)};
+  return status_json(engine_.snapshot(now), service, now, queues, table_.counters());
 }
 
 }  // namespace icqgate::daemon

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -15,9 +18,11 @@
 #include "config/config.hpp"
 #include "daemon/control_socket.hpp"
 #include "daemon/event_log.hpp"
+#include "daemon/state_writer.hpp"
 #include "daemon/table.hpp"
 #include "engine/engine.hpp"
 #include "sys/conntrack.hpp"
+#include "sys/file.hpp"
 #include "sys/instance_lock.hpp"
 #include "sys/nfqueue.hpp"
 #include "sys/resolver.hpp"
@@ -25,18 +30,27 @@
 namespace icqgate::daemon {
 
 // The running service: brings packets, answers and the time to the engine and does what it says, in its
-// order. One thread, one loop; nothing in it waits for anything but the loop (kernel.md, trap 7).
+// order. One thread, one loop; nothing in it waits for anything but the loop (kernel.md, trap 7). (The disk
+// is StateWriter's, which has a thread of its own.)
 class Service {
  public:
-  // Binds the queues, loads or adopts the table, opens the control socket. The error says what is missing.
-  [[nodiscard]] static Result<std::unique_ptr<Service>, std::string> start(const config::Config& config);
+  // Reads the configuration anew, for a reload: what it is now, or all that is wrong with it.
+  using ReadConfig = std::function<Result<config::Config, std::vector<std::string>>()>;
+
+  // Binds the queues, loads or adopts the table, takes up what an earlier run saved, opens the control
+  // socket. The error says what is missing.
+  [[nodiscard]] static Result<std::unique_ptr<Service>, std::string> start(const config::Config& config,
+                                                                           ReadConfig read_config);
 
   // Until SIGTERM or SIGINT. What waits for a verdict then is dropped: its sender tries again. False: it
   // ended because a queue failed.
   [[nodiscard]] bool run();
 
  private:
-  Service(const config::Config& config, Table table, sys::NfQueue control, sys::NfQueue peer,
+  struct Queues {
+    sys::NfQueue control, peer, names;
+  };
+  Service(const config::Config& config, ReadConfig read_config, Table table, Queues queues,
           sys::Conntrack conntrack, sys::UniqueFd lock);
 
   struct Waiting {  // the packet that the handler has in hands
@@ -46,9 +60,14 @@ class Service {
     Bytes packet;
   };
 
+  // A timer of the loop that does `what` every `span`, from now on.
+  void every(boost::asio::steady_timer& timer, std::chrono::milliseconds span, void (Service::*what)());
+
+  // service.cpp: packets in, verdicts and changes out
   void watch(engine::Lane lane);
   void drain(engine::Lane lane);
   void on_packet(engine::Lane lane, const sys::QueuedPacket& packet);
+  void on_names_packet(const sys::QueuedPacket& packet);
   void step(const engine::Event& event, const Waiting* waiting = nullptr);
   void give(const engine::Verdict& verdict, const Waiting* waiting);
   void flush_changes();
@@ -56,34 +75,81 @@ class Service {
   void ask(const dns::Query& query);
   void arm_timer();
   void wait_for_signal();
-  void look_around();
-  void look_after_table();
   [[nodiscard]] engine::Side side_of(std::uint32_t interface_index);
   [[nodiscard]] sys::NfQueue& queue(engine::Lane lane) {
-    return lane == engine::Lane::Control ? control_ : peer_;
+    return lane == engine::Lane::Control ? queues_.control
+           : lane == engine::Lane::Peer  ? queues_.peer
+                                         : queues_.names;
+  }
+  [[nodiscard]] std::uint16_t number(engine::Lane lane) const {
+    return lane == engine::Lane::Control ? config_.queue_control
+           : lane == engine::Lane::Peer  ? config_.queue_peer
+                                         : config_.queue_names;
   }
   [[nodiscard]] std::string answer(const std::string& word);
 
+  // upkeep.cpp: what others do on this host, and what the next run is to know
+  void look_around();
+  void watch_table();
+  void repair_table();
+  void look_after_table();
+  void follow_resolver();
+  void trust_dns_servers();
+  void list_flows();
+  void list_flows_again();
+  void watch_flows();
+  void wait_for_flows();
+  void take_up_state();
+  void save_if_changed();
+  void save();
+  void watch_writer();
+
+  // reload.cpp
+  void reload();
+
+  using Descriptor = boost::asio::posix::stream_descriptor;
+
   config::Config config_;
+  ReadConfig read_config_;
   boost::asio::io_context loop_{1};
   Table table_;
-  sys::NfQueue control_;
-  sys::NfQueue peer_;
+  Queues queues_;
   sys::Conntrack conntrack_;
+  std::optional<sys::ConntrackEvents> flow_events_;
+  std::set<Port> watched_ports_;  // by flow_events_
+  std::uint64_t flow_events_lost_ = 0;
+  static constexpr std::chrono::seconds kListFlows{30};  // at the soonest, beside the events
+  std::chrono::milliseconds list_span_{kListFlows};
   engine::Engine engine_;
   EventLog log_;
-  boost::asio::posix::stream_descriptor control_descriptor_;
-  boost::asio::posix::stream_descriptor peer_descriptor_;
+  std::array<Descriptor, 3> queue_descriptors_;  // by lane
+  Descriptor table_descriptor_;
+  Descriptor flows_descriptor_;
   boost::asio::steady_timer timer_;
   std::optional<engine::TimePoint> armed_;
   boost::asio::steady_timer surroundings_timer_;
   boost::asio::steady_timer table_timer_;
+  boost::asio::steady_timer repair_timer_;
+  std::string repair_error_;  // as told last
+  boost::asio::steady_timer resolver_timer_;
+  boost::asio::steady_timer flows_timer_;
+  boost::asio::steady_timer soon_timer_;  // a list of flows, for an address that is new
+  boost::asio::steady_timer save_timer_;
   boost::asio::signal_set signals_;
   std::unique_ptr<sys::Resolver> resolver_;
+  sys::FileStamp resolv_conf_;
+  std::set<IpAddress> trusted_;       // in the sets dns_servers
+  std::vector<std::string> missing_;  // interfaces, as told last
+  std::unique_ptr<StateWriter> writer_;
+  std::string writer_problem_;  // as told last
+  std::uint64_t saved_version_ = 0;
+  engine::TimePoint saved_at_{};
+  bool save_armed_ = false;
   std::unique_ptr<ControlSocket> socket_;
   std::vector<nft::Change> changes_;     // of one decision: one transaction
   std::vector<engine::Report> reports_;  // for the log
   std::vector<engine::FlowKey> ended_;   // conntrack entries to go once the verdicts are out
+  bool list_soon_ = false;               // an address came in
   std::unordered_map<std::uint32_t, engine::Side> sides_;  // by interface index
   engine::TimePoint started_;
   sys::UniqueFd lock_;  // no other icqgate writes this table

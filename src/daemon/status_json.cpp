@@ -8,15 +8,18 @@ namespace icqgate::daemon {
 
 using nlohmann::ordered_json;
 
-std::string status_json(const engine::Snapshot& snapshot, const std::string& table,
-                        const std::string& queue_form, std::chrono::seconds uptime, engine::TimePoint now,
+std::string status_json(const engine::Snapshot& snapshot, const ServiceStatus& service, engine::TimePoint now,
                         const std::vector<QueueStatus>& queues,
                         const std::map<std::string, std::uint64_t>& kernel_counters) {
   ordered_json json;
   json["version"] = ICQGATE_VERSION;
-  json["table"] = table;
-  json["uptime"] = uptime.count();
-  json["queue_form"] = queue_form;
+  json["table"] = service.table;
+  json["uptime"] = service.uptime.count();
+  json["queue_form"] = service.queue_form;
+  json["timeout_update"] = service.timeout_update;
+  json["owner"] = service.owner;
+  json["state"] = service.state;
+  json["state_problem"] = service.state_problem;
 
   auto& addresses = json["addresses"] = ordered_json::array();
   for (const auto& a : snapshot.addresses)
@@ -24,16 +27,24 @@ std::string status_json(const engine::Snapshot& snapshot, const std::string& tab
                          {"address", to_string(a.server.address)},
                          {"port", a.server.port.get()},
                          {"source", a.source},
+                         {"age", a.age.count()},
+                         {"ttl_left", a.ttl_left ? ordered_json(a.ttl_left->count()) : ordered_json(nullptr)},
                          {"expires_in", a.expires_in.count()},
                          {"flows", a.flows}});
   auto& names = json["names"] = ordered_json::array();
   for (const auto& n : snapshot.names)
-    names.push_back({{"name", n.query.name},
-                     {"type", n.query.type == dns::Type::A ? "A" : "AAAA"},
-                     {"last_error", n.last_error},
-                     {"next_ask_in",
-                      std::max<std::int64_t>(
-                          0, std::chrono::duration_cast<std::chrono::seconds>(n.next_ask - now).count())}});
+    names.push_back(
+        {{"name", n.query.name},
+         {"type", n.query.type == dns::Type::A ? "A" : "AAAA"},
+         {"addresses", n.addresses.size()},
+         {"last_error", n.last_error},
+         {"failing_for",
+          n.failing_since
+              ? ordered_json(std::chrono::duration_cast<std::chrono::seconds>(now - *n.failing_since).count())
+              : ordered_json(nullptr)},
+         {"next_ask_in",
+          std::max<std::int64_t>(
+              0, std::chrono::duration_cast<std::chrono::seconds>(n.next_ask - now).count())}});
   auto& sessions = json["sessions"] = ordered_json::array();
   for (const auto& s : snapshot.sessions) {
     ordered_json one{{"client", to_string(s.flow.inside.address)}};
@@ -78,7 +89,12 @@ std::string status_json(const engine::Snapshot& snapshot, const std::string& tab
               {"peers_refused", happened(engine::What::PeerRefused)},
               {"outbound_verified", happened(engine::What::OutboundVerified)},
               {"outbound_refused", happened(engine::What::OutboundRefused)},
-              {"lookups_failed", happened(engine::What::LookupFailed)}};
+              {"lookups_failed", happened(engine::What::LookupFailed)},
+              {"addresses_added", happened(engine::What::AddressAdded)},
+              {"addresses_gone", happened(engine::What::AddressGone)},
+              {"addresses_refused", happened(engine::What::AddressRefused)},
+              {"servers_missed", happened(engine::What::ServerMissed)},
+              {"sessions_restored", happened(engine::What::SessionRestored)}};
   auto& refused = counters["refused"] = ordered_json::object();
   for (std::size_t i = 0; i < engine::kReasonCount; ++i)
     if (snapshot.refused[i] > 0)

@@ -19,9 +19,18 @@ struct QueueStatus {
   std::uint64_t dropped = 0;  // the queue was full
 };
 
+struct ServiceStatus {
+  std::string table;
+  std::string queue_form;
+  std::string timeout_update;  // "in place" or "replace"
+  bool owner = false;          // the table belongs to the running service
+  std::string state;           // the state file; "": none
+  std::string state_problem;   // why it can't be written; "": it can
+  std::chrono::seconds uptime{0};
+};
+
 // What `icqgate status --json` prints. Holds no cookie, password or text of anybody.
-[[nodiscard]] std::string status_json(const engine::Snapshot& snapshot, const std::string& table,
-                                      const std::string& queue_form, std::chrono::seconds uptime,
+[[nodiscard]] std::string status_json(const engine::Snapshot& snapshot, const ServiceStatus& service,
                                       engine::TimePoint now, const std::vector<QueueStatus>& queues,
                                       const std::map<std::string, std::uint64_t>& kernel_counters);
 

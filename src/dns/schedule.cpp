@@ -148,11 +148,7 @@ std::vector<Schedule::Fresh> Schedule::answered(const Query& query, const Answer
   if (records.empty()) {
     entry.next_ask = now + clamped(answer.negative_ttl);
     entry.outcome = nxdomain ? Outcome::Failure : Outcome::NoData;
-    if (!nxdomain) {
-      entry.failing_since.reset();
-    } else if (!entry.failing_since) {
-      entry.failing_since = now;
-    }
+    if (!entry.failing_since) entry.failing_since = now;
     // Most login hosts have no IPv6 address: nothing to report.
     entry.last_error = nxdomain ? "NXDOMAIN" : query.type == Type::A ? "NODATA" : "";
     return {};
@@ -298,7 +294,7 @@ std::vector<Schedule::NameState> Schedule::state() const {
     for (const auto& [address, good] : entry.addresses) state.addresses.emplace_back(address, good.until);
     state.last_error = entry.last_error;
     state.last_success = entry.last_success;
-    state.failing_since = entry.failing_since;
+    if (unresolved_since(query.name)) state.failing_since = entry.failing_since;
     state.next_ask = entry.next_ask;
   }
   return states;

@@ -94,7 +94,7 @@ class Schedule {
     std::vector<std::pair<IpAddress, TimePoint>> addresses;  // until when each is good
     std::string last_error;                                  // "" after a success
     std::optional<TimePoint> last_success;
-    std::optional<TimePoint> failing_since;  // of lookups in a row without a usable answer
+    std::optional<TimePoint> failing_since;  // without a usable answer; nullopt as well if the other type has one
     TimePoint next_ask;
   };
   [[nodiscard]] std::vector<NameState> state() const;

@@ -42,20 +42,63 @@ Engine::LoginAddress& Engine::put_address(const IpAddress& address, Source sourc
   return login;
 }
 
+// What is known is renewed; what is new comes in as far as there is room, or will be once the idle addresses
+// that this answer does not name have gone. (Without that bound one more than the limit would come and go
+// with every answer, if a flow holds one that is not named any more.)
 void Engine::allow(const dns::Query& query, const std::vector<dns::Schedule::Fresh>& fresh, Source source) {
-  for (const auto& [address, ttl, added] : fresh) {
-    LoginAddress& login = put_address(address, source);
-    const auto owner = std::find_if(login.owners.begin(), login.owners.end(),
-                                    [&query](const auto& one) { return one.name == query.name; });
-    if (owner == login.owners.end()) {
-      login.owners.push_back({query.name, now_ + ttl});
-      set_ports(address, login, ports_of(login));
-    } else {
-      owner->ttl_end = now_ + ttl;
+  if (fresh.empty()) return;
+  for (const bool known : {true, false}) {
+    std::size_t room = known ? fresh.size() : room_for(query);
+    for (const auto& [address, ttl, added] : fresh) {
+      const auto there = logins_.find(address);
+      const bool renewed = there != logins_.end() && there->second.heard == now_;
+      if (renewed || (there != logins_.end()) != known) continue;
+      if (room == 0) {
+        schedule_.forget(query, address);
+        continue;
+      }
+      --room;
+      LoginAddress& login = put_address(address, source);
+      const auto owner = std::find_if(login.owners.begin(), login.owners.end(),
+                                      [&query](const auto& one) { return one.name == query.name; });
+      if (owner == login.owners.end()) {
+        login.owners.push_back({query.name, now_ + ttl});
+        set_ports(address, login, ports_of(login));
+      } else {
+        owner->ttl_end = now_ + ttl;
+      }
+      settle(address, login);
     }
-    settle(address, login);
   }
-  if (!fresh.empty()) keep_limits(query);
+  keep_limits(query);
+}
+
+// How many new addresses an answer may bring, once its known ones are renewed.
+std::size_t Engine::room_for(const dns::Query& query) const {
+  std::size_t of_name = 0;
+  std::size_t all = 0;
+  std::size_t idle_of_name = 0;
+  std::size_t idle = 0;
+  for (const auto& [address, login] : logins_) {
+    if (login.fixed) continue;
+    const bool goes = login.flows == 0 && login.heard < now_;
+    const bool own = is_of(address, login, query);
+    ++all;
+    if (own) ++of_name;
+    if (goes) ++idle;
+    if (goes && own) ++idle_of_name;
+  }
+  const auto room = [](std::size_t most, std::size_t there, std::size_t going) {
+    return most - std::min(most, there - going);
+  };
+  return std::min(room(config_.addresses_per_name, of_name, idle_of_name),
+                  room(config_.addresses_total, all, idle));
+}
+
+bool Engine::is_of(const IpAddress& address, const LoginAddress& login, const dns::Query& query) {
+  return address.is_v4() == (query.type == dns::Type::A) &&
+         std::any_of(login.owners.begin(), login.owners.end(),
+                     [&query](const auto& owner) { return owner.name == query.name; });
 }
 
 std::vector<Port> Engine::ports_of(const LoginAddress& login) const {
@@ -156,19 +199,11 @@ void Engine::keep_limits(const dns::Query& query) {
   for (const auto& [address, login] : logins_) {
     if (login.fixed) continue;
     all.push_back(address);
-    const bool owned = std::any_of(login.owners.begin(), login.owners.end(),
-                                   [&query](const auto& owner) { return owner.name == query.name; });
-    if (owned && address.is_v4() == (query.type == dns::Type::A)) of_name.push_back(address);
+    if (is_of(address, login, query)) of_name.push_back(address);
   }
-  const std::size_t excess =
-      of_name.size() - std::min<std::size_t>(of_name.size(), config_.addresses_per_name);
   evict(std::move(of_name), config_.addresses_per_name);
-  if (excess == 0) {
-    evict(std::move(all), config_.addresses_total);
-  } else {
-    std::erase_if(all, [this](const auto& address) { return !logins_.contains(address); });
-    evict(std::move(all), config_.addresses_total);
-  }
+  std::erase_if(all, [this](const auto& address) { return !logins_.contains(address); });
+  evict(std::move(all), config_.addresses_total);
 }
 
 void Engine::evict(std::vector<IpAddress> candidates, std::size_t most) {

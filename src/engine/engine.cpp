@@ -40,12 +40,14 @@ std::vector<dns::DomainName> names_of(const config::Config& config) {
 }
 
 dns::SchedulePolicy policy_of(const config::Config& config, std::uint64_t seed) {
-  return {.ttl_min = config.ttl_min,
-          .ttl_max = config.ttl_max,
-          .most_addresses = config.addresses_per_name,
-          .jitter_percent = 10,
-          .seed = seed,
-          .queries_per_minute = config.queries_per_minute};
+  return {
+      .ttl_min = config.ttl_min,
+      .ttl_max = config.ttl_max,
+      .retry_most = std::chrono::seconds{60},  // the last good addresses serve, but new ones are not known
+      .most_addresses = config.addresses_per_name,
+      .jitter_percent = 10,
+      .seed = seed,
+      .queries_per_minute = config.queries_per_minute};
 }
 
 Engine::Engine(config::Config config, Surroundings surroundings, std::uint64_t seed)
@@ -246,11 +248,11 @@ Snapshot Engine::snapshot(TimePoint now) const {
       ttl_end = std::max(ttl_end, owner.ttl_end);
       host += (host.empty() ? "" : ", ") + owner.name;
     }
-    if (login.fixed) ttl_end = login.until;
     for (const Port port : login.ports)
       s.addresses.push_back({host.empty() ? to_string(address) : host, Endpoint{address, port},
                              std::string{word_of(login.source)}, duration_cast<seconds>(now - login.since),
-                             left(ttl_end, now), left(login.until, now), login.flows});
+                             login.fixed ? std::nullopt : std::optional{left(ttl_end, now)},
+                             left(login.until, now), login.flows});
   }
   std::sort(s.addresses.begin(), s.addresses.end(), [](const auto& a, const auto& b) {
     return std::tie(a.host, a.server) < std::tie(b.host, b.server);

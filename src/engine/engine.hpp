@@ -34,9 +34,9 @@ struct Snapshot {
   struct Address {
     std::string host;
     Endpoint server;
-    std::string source;             // "answer", "held answer", "saved" or "static"
-    std::chrono::seconds age;       // since it came in
-    std::chrono::seconds ttl_left;  // 0: over, and kept
+    std::string source;                            // "answer", "held answer", "saved" or "static"
+    std::chrono::seconds age;                      // since it came in
+    std::optional<std::chrono::seconds> ttl_left;  // 0: over, and kept; nullopt: static
     std::chrono::seconds expires_in;
     std::size_t flows;  // alive
   };
@@ -174,6 +174,7 @@ class Engine {
     std::vector<Port> ports;
     bool private_allowed = false;
     bool unresolved = false;        // and that was told
+    bool cut = false;               // the same of an answer with more addresses than are taken
     TimePoint watched_until{};      // its timer
     std::set<IpAddress> refused{};  // what its answers name in vain, so that each is told once
   };
@@ -218,7 +219,8 @@ class Engine {
     friend bool operator>(const Timer& a, const Timer& b) { return a.when > b.when; }
   };
 
-  static constexpr std::chrono::seconds kOldest{std::chrono::hours{24 * 365 * 10}};  // what a saved age is believed to be at most
+  static constexpr std::chrono::seconds kOldest{
+      std::chrono::hours{24 * 365 * 10}};  // what a saved age is believed to be at most
 
   // control.cpp: flows to servers
   void on_control(const SegmentSeen& seen);
@@ -274,12 +276,16 @@ class Engine {
   void on_answer_held(const AnswerHeld& held);
   void on_server_missed(const ServerMissed& missed);
   [[nodiscard]] dns::Answer judged(const dns::Query& query, LoginName& name, const dns::Answer& answer);
+  void note_size(const dns::Query& query, LoginName& name, std::size_t addresses);
   void note_failure(const dns::Query& query, const std::string& why);
   void watch_name(const dns::DomainName& name);
   void release_waiting(const std::string& name, Reason reason);
 
   // addresses.cpp: the life of a login host's address
   void allow(const dns::Query& query, const std::vector<dns::Schedule::Fresh>& fresh, Source source);
+  [[nodiscard]] std::size_t room_for(const dns::Query& query) const;
+  [[nodiscard]] static bool is_of(const IpAddress& address, const LoginAddress& login,
+                                  const dns::Query& query);
   LoginAddress& put_address(const IpAddress& address, Source source);
   void settle(const IpAddress& address, LoginAddress& login);
   void set_ports(const IpAddress& address, LoginAddress& login, const std::vector<Port>& ports);

@@ -13,8 +13,8 @@ constexpr std::array<std::string_view, kWhatCount> kNames{
     "session-opened",  "session-ended",     "flow-blind",       "announce-refused", "pinhole-probation",
     "pinhole-opened",  "pinhole-closed",    "return-opened",    "return-closed",    "peer-verified",
     "peer-refused",    "outbound-verified", "outbound-refused", "address-added",    "address-gone",
-    "address-refused", "lookup-failed",     "name-unresolved",  "name-resolved",    "server-missed",
-    "session-restored"};
+    "address-refused", "answer-cut",        "lookup-failed",    "name-unresolved",  "name-resolved",
+    "server-missed",   "session-restored"};
 
 std::string of(const char* before, const std::optional<Uin>& uin) {
   return uin ? fmt::format("{}UIN {}", before, uin->get()) : std::string{};
@@ -78,9 +78,12 @@ std::string describe(const Report& r) {
     case What::AddressAdded:
       return fmt::format("login server {}{}", remote, extra);
     case What::AddressGone:
-      return fmt::format("login server {} gone{}", remote, extra);
+      return fmt::format("login server {} gone{}{}", remote,
+                         r.reason == Reason::Expired ? std::string{} : why, extra);
     case What::AddressRefused:
       return fmt::format("address {} not let in{}{}", remote, why, extra);
+    case What::AnswerCut:
+      return fmt::format("answer not taken whole{}{}", why, extra);
     case What::LookupFailed:
       return fmt::format("lookup failed{}{}", why, extra);
     case What::NameUnresolved:

@@ -132,6 +132,7 @@ enum class What : std::uint8_t {
   AddressAdded,
   AddressGone,
   AddressRefused,  // an answer named it, and it may not be a server's
+  AnswerCut,       // an answer names more addresses than are taken
   LookupFailed,
   NameUnresolved,   // no usable answer for a while
   NameResolved,     // after that: there is one again

@@ -55,8 +55,9 @@ Saved Engine::saved(TimePoint now) const {
   }
   std::sort(saved.sessions.begin(), saved.sessions.end(),
             [](const auto& a, const auto& b) { return a.flow < b.flow; });
-  for (const auto& [key, pinhole] : pinholes_)
-    if (pinhole.open && flows_.contains(pinhole.owner))
+  for (const auto& [key, pinhole] : pinholes_) {
+    const auto owner = flows_.find(pinhole.owner);
+    if (pinhole.open && owner != flows_.end() && owner->second->online && owner->second->uin == pinhole.uin)
       saved.pinholes.push_back({.client = key.client,
                                 .port = key.port,
                                 .uin = pinhole.uin,
@@ -64,6 +65,7 @@ Saved Engine::saved(TimePoint now) const {
                                 .reason = "direct",
                                 .peers = pinhole.peers,
                                 .age = duration_cast<seconds>(now - pinhole.since)});
+  }
   return saved;
 }
 
@@ -180,8 +182,9 @@ void Engine::on_reconfigured(const config::Config& config) {
   std::erase_if(last_failure_, [this](const auto& one) { return !login_names_.contains(one.first.name); });
 
   // Names that may not stand for private addresses any more, and addresses that became our own side's.
-  for (auto& [address, login] : logins_) {
-    std::erase_if(login.owners, [&, this](const auto& owner) {
+  for (auto& known : logins_) {
+    const IpAddress& address = known.first;
+    std::erase_if(known.second.owners, [&address, this](const auto& owner) {
       const auto name = login_names_.find(owner.name);
       const bool keep =
           name != login_names_.end() && judge_target(address, name->second.private_allowed) == Reason::None;

@@ -72,11 +72,14 @@ Reason Engine::judge_target(const IpAddress& address, bool private_allowed) cons
       break;
     case Scope::Private:
       if (is_inside(address)) return Reason::ForbiddenTarget;
+      // Not fc00::/7, so another way to write a private IPv4 address, perhaps one inside.
+      if (!address.is_v4() && (address.v6()->get()[0] & 0xfe) != 0xfc) return Reason::ForbiddenTarget;
       if (!private_allowed) return Reason::PrivateAddress;
       break;
     default:
       return Reason::ForbiddenTarget;
   }
+  if (is_v4_mapped(address)) return Reason::ForbiddenTarget;  // never on the wire (RFC 4291 2.5.5.2)
   return is_inside(address) ? Reason::ForbiddenTarget : Reason::None;
 }
 
@@ -194,6 +197,16 @@ dns::Answer Engine::judged(const dns::Query& query, LoginName& name, const dns::
   return good;
 }
 
+// Told when it begins, not at every answer.
+void Engine::note_size(const dns::Query& query, LoginName& name, std::size_t addresses) {
+  const bool cut = addresses > config_.addresses_per_name;
+  if (std::exchange(name.cut, cut) || !cut) return;
+  report(
+      {.what = What::AnswerCut,
+       .reason = Reason::OverLimit,
+       .text = fmt::format("{}: {} addresses, {} taken", query.name, addresses, config_.addresses_per_name)});
+}
+
 void Engine::on_answer(const NameAnswered& answered) {
   const dns::Query& query = answered.query;
   if (const auto name = login_names_.find(query.name); name != login_names_.end()) {
@@ -204,6 +217,7 @@ void Engine::on_answer(const NameAnswered& answered) {
     } else {
       allow(query, schedule_.answered(query, good, now_), Source::Answer);
       note_failure(query, schedule_.last_error(query));
+      if (!good.addresses.empty()) note_size(query, name->second, good.addresses.size());
     }
     watch_name(query.name);
   }
@@ -230,7 +244,6 @@ void Engine::note_failure(const dns::Query& query, const std::string& why) {
   last = why;
   if (why.empty()) return;
   report({.what = What::LookupFailed,
-          .reason = Reason::Unresolved,
           .text = fmt::format("{} {}: {}", query.name, query.type == dns::Type::A ? "A" : "AAAA", why)});
 }
 

@@ -44,7 +44,7 @@ constexpr std::array<Words, kReasonCount> kWords{{
     {"bad-target", "the server named a place that is neither an address nor a host name"},
     {"forbidden-target", "an address that no server outside can have"},
     {"server-port", "the server named a port that no server may be on"},
-    {"unresolved", "the name the server gave did not resolve"},
+    {"unresolved", "the name did not resolve"},
     {"mid-stream", "the flow was met in its middle"},
     {"not-oscar", "the stream is not OSCAR from its first byte on"},
     {"stream-conflict", "bytes came again with other content"},

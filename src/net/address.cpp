@@ -164,9 +164,10 @@ std::uint32_t embedded_v4(const Octets& octets, std::size_t at) noexcept {
   return value;
 }
 
+constexpr Octets kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
 Scope scope_of_v6(const Octets& a) noexcept {
   static constexpr Octets kZero{};
-  static constexpr Octets kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
   static constexpr Octets kNat64{0x00, 0x64, 0xff, 0x9b};
   if (same_prefix(a, kZero, 127)) return a[15] == 0 ? Scope::Unspecified : Scope::Loopback;
   if (same_prefix(a, kMapped, 96)) return scope_of_v4(embedded_v4(a, 12));
@@ -183,6 +184,11 @@ Scope scope_of_v6(const Octets& a) noexcept {
 }
 
 }  // namespace
+
+bool is_v4_mapped(const IpAddress& address) noexcept {
+  const auto six = address.v6();
+  return six && same_prefix(six->get(), kMapped, 96);
+}
 
 Scope scope_of(const IpAddress& address) noexcept {
   if (const auto v4 = address.v4()) return scope_of_v4(v4->get());

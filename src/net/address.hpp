@@ -63,6 +63,8 @@ struct Subnet {
 // in it.
 enum class Scope { Global, Private, LinkLocal, Loopback, Multicast, Unspecified, Reserved };
 [[nodiscard]] Scope scope_of(const IpAddress& address) noexcept;
+// ::ffff:0:0/96
+[[nodiscard]] bool is_v4_mapped(const IpAddress& address) noexcept;
 
 // Text forms: dotted quad; RFC 5952 for IPv6. Endpoints as 192.0.2.1:5190 and [2001:db8::1]:5190.
 [[nodiscard]] std::string to_string(const IpAddress& address);

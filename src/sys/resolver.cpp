@@ -93,6 +93,7 @@ class Resolver::Channel : public std::enable_shared_from_this<Channel> {
   void open();
   void ask(std::string name, std::uint16_t qtype, Callback done);
   void reload();
+  void use(const std::vector<Endpoint>& servers);
   [[nodiscard]] std::vector<Endpoint> servers() const;
 
  private:
@@ -242,6 +243,12 @@ void Resolver::Channel::ask(std::string name, std::uint16_t qtype, Callback done
   set_timer();
 }
 
+void Resolver::Channel::use(const std::vector<Endpoint>& servers) {
+  for (Channel* channel : {this, literal_.get()})
+    if (channel != nullptr) channel->servers_ = servers;
+  reload();
+}
+
 void Resolver::Channel::reload() {
   if (literal_) literal_->reload();
   stale_ = channel_ && servers_.empty() && !unreadable_system_file().empty();
@@ -359,6 +366,8 @@ void Resolver::ask(std::string absolute_name, std::uint16_t qtype, Callback done
 }
 
 void Resolver::reload() { channel_->reload(); }
+
+void Resolver::use(std::vector<Endpoint> servers) { channel_->use(std::move(servers)); }
 
 std::vector<Endpoint> Resolver::servers() const { return channel_->servers(); }
 

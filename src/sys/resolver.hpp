@@ -48,6 +48,9 @@ class Resolver {
   // they were, and the next ask() tries again.
   void reload();
 
+  // Asks these from now on, as if they had been given at the start; as reload() for what is under way.
+  void use(std::vector<Endpoint> servers);
+
   // Who is asked, in this order: the servers given, or those of resolv.conf when it was last read.
   [[nodiscard]] std::vector<Endpoint> servers() const;
 

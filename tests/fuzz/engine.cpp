@@ -145,9 +145,46 @@ class Player {
         act(2, which);
         act(3, which);
         return act(opener == Side::Lan ? 4 : 5, which);
+      case 16: {
+        const auto* name = kNames[script_.u8().value_or(0) % kNames.size()];
+        gateway_->held_answer(name, {address(script_.u8().value_or(0)), address(script_.u8().value_or(0))});
+        return true;
+      }
+      case 17:
+        gateway_->step(engine::ServerMissed{{address(script_.u8().value_or(0)), kOscar}});
+        return true;
+      case 18: {
+        engine::FlowsListed listed{{kOscar}, {}};
+        const auto alive = script_.u8().value_or(0);
+        for (std::size_t i = 0; i < kFlows.size(); ++i)
+          if ((alive >> i & 1) != 0) listed.flows.push_back({kFlows[i].lan, kFlows[i].wan});
+        gateway_->step(listed);
+        return true;
+      }
+      case 19:
+        restart(script_.u8().value_or(0));
+        return true;
       default:
         return false;
     }
+  }
+
+  // Another run over the same kernel; `alive`: the flows that conntrack still has, a bit each.
+  void restart(std::uint8_t alive) {
+    engine::Restored restored{gateway_->engine.saved(gateway_->now), {}};
+    for (std::size_t i = 0; i < kFlows.size(); ++i)
+      if ((alive >> i & 1) != 0) restored.alive.push_back({kFlows[i].lan, kFlows[i].wan});
+    const auto now = gateway_->now + seconds{1};
+    auto model = gateway_->model;
+    // What was in probation, and returns, are not taken up: they end by their timeouts.
+    for (const auto set : {nft::SetId::Pinholes, nft::SetId::Returns, nft::SetId::Forwards})
+      for (const auto& element : model.elements(set, now))
+        model.apply({nft::Change::Kind::Remove, element}, now);
+    const auto config = gateway_->config;
+    gateway_.emplace(Gateway::Idle{}, config);
+    gateway_->now = now;
+    gateway_->model = model;
+    gateway_->step(restored);
   }
 
   static std::size_t index(Side side) { return side == Side::Lan ? 0 : 1; }

@@ -368,3 +368,50 @@ TEST_CASE("redirects to names draw on the same budget of queries", "[engine][nam
   CHECK(asked <= 30);
   CHECK(asked >= 20);
 }
+
+TEST_CASE("an IPv6 answer does not smuggle an IPv4 address in", "[engine][names][attack]") {
+  auto config = test_config();
+  config.login_hosts = {{"login.icq.com", std::nullopt, true}};
+  Gateway gateway{config};
+  gateway.answer(
+      "login.icq.com",
+      {*parse_address("::ffff:192.168.1.10"), *parse_address("::ffff:198.51.100.1"), *parse_address("::1"),
+       *parse_address("fe80::1"), *parse_address("ff02::1"), *parse_address("::"),
+       *parse_address("64:ff9b::192.168.1.10"), *parse_address("2002:c0a8:10a::1"), *parse_address("fd00::5"),
+       *parse_address("2001:db8::5")},
+      seconds{300}, dns::Type::Aaaa);
+  CHECK(gateway.live(nft::SetId::Login6) == 2);
+}
+
+TEST_CASE("an answer with more addresses than are taken is told when it begins", "[engine][names][limits]") {
+  Gateway gateway;
+  std::vector<IpAddress> many;
+  for (std::uint32_t i = 0; i < 100; ++i) many.emplace_back(Ipv4{make_ipv4(198, 18, 0, 0).get() + i});
+  live(gateway, hours{1}, [&](const dns::Query& query) {
+    if (query.type == dns::Type::A) return gateway.answer(query.name, many, seconds{30});
+    gateway.answer(query.name, {}, seconds{300}, query.type);
+  });
+  CHECK(gateway.count(What::AnswerCut, Reason::OverLimit) == 1);
+  CHECK(gateway.live(nft::SetId::Login4) == 64);
+}
+
+TEST_CASE("at the limit, an address held by a flow does not make the named ones come and go",
+          "[engine][names][limits]") {
+  auto config = test_config();
+  config.addresses_per_name = 2;
+  Gateway gateway{config};
+  gateway.answer("login.icq.com", {kLogin}, seconds{30});
+  Connection flow{gateway, {kClient, Port{4000}}, {kLogin, kOscar}};
+  REQUIRE(flow.open());
+  const auto say = [&](const dns::Query& query) {
+    if (query.type == dns::Type::A) return gateway.answer(query.name, {kBos, kPeer}, seconds{30});
+    gateway.answer(query.name, {}, seconds{300}, query.type);
+  };
+  live(gateway, seconds{120}, say);
+  gateway.forget();
+  live(gateway, seconds{300}, say);
+  CHECK(gateway.count(What::AddressAdded) == 0);
+  CHECK(gateway.count(What::AddressGone) == 0);
+  CHECK(login_server(gateway, kLogin));
+  CHECK(gateway.live(nft::SetId::Login4) == 2);
+}

@@ -356,3 +356,10 @@ TEST_CASE("addresses and endpoints are keys", "[net][hash]") {
   CHECK_FALSE(endpoints.insert({address("192.0.2.1"), Port{1}}).second);
   CHECK(std::hash<IpAddress>{}(address("::")) != std::hash<IpAddress>{}(address("0.0.0.0")));
 }
+
+TEST_CASE("IPv4 addresses in IPv6 clothes", "[net][address]") {
+  CHECK(is_v4_mapped(*parse_address("::ffff:192.0.2.1")));
+  CHECK_FALSE(is_v4_mapped(*parse_address("192.0.2.1")));
+  CHECK_FALSE(is_v4_mapped(*parse_address("64:ff9b::192.0.2.1")));
+  CHECK_FALSE(is_v4_mapped(*parse_address("::ffff:0:192.0.2.1")));
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What is looked after beside the packets: other programs on this host, the resolver, conntrack, the state
+// file.
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "daemon/service.hpp"
+#include "daemon/state_file.hpp"
+#include "daemon/surroundings.hpp"
+#include "sys/interfaces.hpp"
+#include "sys/log.hpp"
+
+namespace icqgate::daemon {
+
+using Clock = std::chrono::steady_clock;
+
+engine::Surroundings read_surroundings(const config::Config& config) {
+  engine::Surroundings surroundings;
+  if (const auto lan = sys::interface_addresses(config.lan))
+    for (const auto& one : *lan) surroundings.inside.push_back(one.subnet);
+  if (const auto all = sys::interface_addresses({"*"}))
+    for (const auto& one : *all) surroundings.own.push_back(one.address);
+  return surroundings;
+}
+
+void Service::look_around() {
+  sides_.clear();
+  engine_.surroundings(read_surroundings(config_));
+  std::vector<std::string> patterns = config_.lan;
+  patterns.insert(patterns.end(), config_.wan.begin(), config_.wan.end());
+  watch_writer();
+  auto missing = sys::missing_interfaces(patterns);
+  if (!missing || *missing == missing_) return;
+  missing_ = std::move(*missing);
+  if (missing_.empty()) {
+    sys::log_notice("all interfaces of 'lan' and 'wan' are there");
+  } else {
+    sys::log_warning("no interface is called {}: nothing passes there until one is",
+                     fmt::join(missing_, ", "));
+  }
+}
+
+// --- the table
+
+void Service::watch_table() {
+  if (!table_descriptor_.is_open()) table_descriptor_.assign(table_.events_fd());
+  table_descriptor_.async_wait(Descriptor::wait_read, [this](boost::system::error_code error) {
+    if (error) return;
+    repair_table();
+    watch_table();
+  });
+}
+
+void Service::repair_table() {
+  const Repair repair = table_.on_events();
+  const std::string who = repair.program.empty() ? "another program" : "program " + repair.program;
+  if (repair.error != repair_error_) {
+    repair_error_ = repair.error;
+    if (!repair.error.empty())
+      sys::log_error("table inet {} was changed by {} and can't be put back: {}", config_.table, who,
+                     repair.error);
+  }
+  if (repair.table)
+    sys::log_warning("table inet {} was removed or changed by {}: put back with all that is live",
+                     config_.table, who);
+  if (repair.elements > 0)
+    sys::log_warning("table inet {}: {} elements were removed by {}: put back", config_.table,
+                     repair.elements, who);
+  if (repair.added)
+    sys::log_notice("table inet {}: {} has put something into it, which is left alone", config_.table, who);
+  if (!repair.again) return;
+  repair_timer_.expires_after(*repair.again);
+  repair_timer_.async_wait([this](boost::system::error_code error) {
+    if (!error) repair_table();
+  });
+}
+
+// Events tell at once; this is for those that got lost.
+void Service::look_after_table() {
+  if (table_.intact()) return;
+  if (const auto restored = table_.restore(); restored) {
+    sys::log_warning("table inet {} was removed or replaced by another program: restored with what was live",
+                     config_.table);
+  } else {
+    sys::log_error("table inet {} was removed or replaced by another program and can't be restored: {}",
+                   config_.table, restored.error());
+  }
+}
+
+// --- names
+
+void Service::follow_resolver() {
+  if (!config_.resolvers.empty()) return;
+  const auto stamp = sys::FileStamp::of(sys::Resolver::kSystemFile);
+  if (stamp == resolv_conf_) return;
+  resolv_conf_ = stamp;
+  resolver_->reload();
+  const auto servers = resolver_->servers();
+  std::vector<std::string> words;
+  for (const Endpoint& server : servers) words.push_back(to_string(server.address));
+  sys::log_notice("{} has changed: DNS servers {}", sys::Resolver::kSystemFile,
+                  words.empty() ? "none" : fmt::format("{}", fmt::join(words, ", ")));
+  trust_dns_servers();
+  step(engine::ResolverChanged{});
+}
+
+// Whose answers to LAN clients count. A resolver on this host needs no mention: its answers come from here.
+void Service::trust_dns_servers() {
+  std::set<IpAddress> wanted{config_.dns_servers.begin(), config_.dns_servers.end()};
+  if (wanted.empty()) {
+    for (const Endpoint& server : resolver_->servers()) wanted.insert(server.address);
+  }
+  if (!config_.hold_answers) wanted.clear();
+  std::erase_if(wanted, [](const IpAddress& one) { return scope_of(one) == Scope::Loopback; });
+  for (const IpAddress& server : wanted)
+    if (!trusted_.contains(server))
+      changes_.push_back({nft::Change::Kind::Add, nft::Element::dns_server(server)});
+  for (const IpAddress& server : trusted_)
+    if (!wanted.contains(server))
+      changes_.push_back({nft::Change::Kind::Remove, nft::Element::dns_server(server)});
+  flush_changes();
+  trusted_ = std::move(wanted);
+}
+
+// --- conntrack
+
+namespace {
+engine::FlowKey key_of(const sys::Flow& flow) { return {flow.original.source, flow.original.destination}; }
+}  // namespace
+
+// Which flows to servers are alive. The kernel picks them by port, so other flows cost next to nothing.
+void Service::list_flows_again() {
+  flows_timer_.expires_after(list_span_);
+  flows_timer_.async_wait([this](boost::system::error_code error) {
+    if (error) return;
+    list_flows();
+    list_flows_again();
+  });
+}
+
+void Service::list_flows() {
+  const auto begin = Clock::now();
+  const auto ports = engine_.server_ports();
+  watch_flows();
+  (void)queues_.control.flush();  // a flow whose first packet waits is not listed
+  engine::FlowsListed listed;
+  for (const Port port : ports) {
+    const auto flows = conntrack_.dump_to_port(port);
+    if (!flows) continue;  // changed meanwhile: the next list will do
+    listed.ports.push_back(port);
+    for (const sys::Flow& flow : *flows)
+      if (!flow.ended()) listed.flows.push_back(key_of(flow));
+  }
+  step(listed);
+  // On a gateway with very many flows the walk takes its time (40 ms for 50,000), in which no packet gets a
+  // verdict: a thousandth of the time at most.
+  list_span_ = std::max<std::chrono::milliseconds>(
+      kListFlows, 1000 * std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin));
+}
+
+// Subscribes to the ends of flows to servers; anew when there are other ports.
+void Service::watch_flows() {
+  auto ports = engine_.server_ports();
+  if (flow_events_ && ports == watched_ports_) return;
+  auto events = sys::ConntrackEvents::open({ports.begin(), ports.end()});
+  if (!events) {
+    sys::log_warning("conntrack events: {}; flows are listed instead", to_string(events.error()));
+    return;
+  }
+  if (flows_descriptor_.is_open()) flows_descriptor_.release();
+  flow_events_ = std::move(*events);
+  watched_ports_ = std::move(ports);
+  flow_events_lost_ = 0;
+  flows_descriptor_.assign(flow_events_->fd());
+  wait_for_flows();
+}
+
+void Service::wait_for_flows() {
+  flows_descriptor_.async_wait(Descriptor::wait_read, [this](boost::system::error_code error) {
+    if (error || !flow_events_) return;
+    std::vector<engine::FlowKey> ended;
+    (void)flow_events_->receive([&ended](const sys::Flow& flow) { ended.push_back(key_of(flow)); });
+    for (const auto& key : ended) step(engine::FlowEnded{key});
+    if (flow_events_->lost() != flow_events_lost_) {
+      flow_events_lost_ = flow_events_->lost();
+      list_flows();
+    }
+    wait_for_flows();
+  });
+}
+
+// --- memory
+
+void Service::take_up_state() {
+  engine::Restored restored;
+  bool found = false;
+  if (!config_.state.empty()) {
+    const auto folder = config_.state.substr(0, config_.state.rfind('/'));
+    if (const auto made = sys::make_private_directory(folder.empty() ? "/" : folder); !made)
+      sys::log_warning("{}: {}: the next start will not know of this run", folder, to_string(made.error()));
+    const auto text = sys::read_private_file(config_.state, kMostStateBytes);
+    if (!text) {
+      sys::log_warning("{}; nothing is taken up from it", text.error());
+    } else if (*text) {
+      auto saved = decode_state(**text, std::chrono::system_clock::now());
+      if (saved) {
+        found = true;
+        restored.saved = std::move(*saved);
+      } else {
+        sys::log_warning("{}: {}; nothing is taken up from it", config_.state, saved.error());
+      }
+    }
+    writer_ = std::make_unique<StateWriter>(config_.state);
+  }
+  auto ports = engine_.server_ports();
+  for (const auto& session : restored.saved.sessions) ports.insert(session.flow.outside.port);
+  const auto& marks = table_.marks();
+  for (const Port port : ports) {
+    const auto flows = conntrack_.dump_to_port(port);
+    if (!flows) continue;
+    // Others come by without being seen: what they do next would not be known.
+    for (const sys::Flow& flow : *flows)
+      if (flow.state == sys::TcpState::Established && (flow.mark & marks.mask) == marks.watched)
+        restored.alive.push_back(key_of(flow));
+  }
+  step(restored);
+  saved_version_ = engine_.saved_version();
+  if (!found) return;
+  const auto now = engine_.snapshot(Clock::now());
+  const auto& was = restored.saved;
+  const auto addresses = std::ranges::count(now.addresses, "saved", &engine::Snapshot::Address::source);
+  sys::log_notice("{}: {} addresses, {} of {} sessions and {} of {} pinholes taken up", config_.state,
+                  addresses, now.sessions.size(), was.sessions.size(), now.pinholes.size(),
+                  was.pinholes.size());
+}
+
+// Soon after a change, and from time to time for what moves by itself; never more often, for the disk's sake.
+void Service::save_if_changed() {
+  constexpr std::chrono::seconds kSoon{1};
+  constexpr std::chrono::minutes kSeldom{15};
+  if (!writer_ || save_armed_) return;
+  const bool changed = engine_.saved_version() != saved_version_;
+  if (!changed && Clock::now() - saved_at_ < kSeldom) return;
+  save_armed_ = true;
+  save_timer_.expires_after(kSoon);
+  save_timer_.async_wait([this](boost::system::error_code error) {
+    save_armed_ = false;
+    if (!error) save();
+  });
+}
+
+void Service::watch_writer() {
+  if (!writer_) return;
+  const auto problem = writer_->take_problem();
+  if (!problem) return;
+  writer_problem_ = *problem;
+  if (problem->empty()) {
+    sys::log_notice("{}: can be written again", config_.state);
+  } else {
+    sys::log_warning("{}: the next start may know less than it could", *problem);
+  }
+}
+
+void Service::save() {
+  if (!writer_) return;
+  watch_writer();
+  saved_version_ = engine_.saved_version();
+  saved_at_ = Clock::now();
+  writer_->submit(engine_.saved(saved_at_));
+}
+
+}  // namespace icqgate::daemon
