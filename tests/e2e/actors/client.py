@@ -4,6 +4,8 @@
 One process may hold several sessions, told apart by the name in `session`.
 """
 
+import os
+import socket
 import struct
 import threading
 import time
@@ -12,10 +14,11 @@ import oscar
 import resolve
 from direct import Direct
 from process import Actor, spawn
-from wire import Ended, Reader, open_connection, reset, send_cut
+from wire import Ended, Reader, open_connection, reset, retransmits, send_cut
 
 actor = Actor()
 sessions = {}
+questions = {}  # port -> socket of ask_only(): while it is open the port answers no ICMP error
 
 
 class Connection:
@@ -154,8 +157,73 @@ def host_address(host, dns):
 
 
 @actor.command
-def lookup(host, dns):
-    return {"addresses": sorted(resolve.addresses(host, dns))}
+def lookup(host, dns, timeout=5.0):
+    return {"addresses": sorted(resolve.addresses(host, dns, timeout))}
+
+
+@actor.command
+def meet(host, dns, port=5190, timeout=4.0):
+    """Resolves and connects to the first address, as a client does when its user logs in. `retransmits`: how often its
+    SYN had to be sent again."""
+    start = time.monotonic()
+    address = resolve.addresses(host, dns)[0]
+    resolved = time.monotonic()
+    sock, outcome = open_connection(address, port, timeout)
+    result = {"outcome": outcome, "address": address, "resolved_in": round((resolved - start) * 1e3, 3),
+              "connected_in": round((time.monotonic() - resolved) * 1e3, 3)}
+    if sock:
+        result["retransmits"] = retransmits(sock)
+        sock.close()
+    return result
+
+
+@actor.command
+def ask(host, dns, count=1):
+    """Resolves `count` times and connects nowhere. -> how long each took, milliseconds."""
+    times = []
+    for _ in range(count):
+        start = time.monotonic()
+        resolve.addresses(host, dns)
+        times.append(round((time.monotonic() - start) * 1e3, 3))
+    return {"times": times}
+
+
+@actor.command
+def ask_only(host, dns, port=0, identity=None):
+    """Sends a question and waits for no answer. -> its port and identity, for a forger."""
+    identity = int.from_bytes(os.urandom(2), "big") if identity is None else identity
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("0.0.0.0", port))
+    sock.connect((dns, 53))
+    sock.send(resolve.query(host, identity))
+    sock.setblocking(False)
+    questions[sock.getsockname()[1]] = sock
+    return {"port": sock.getsockname()[1], "identity": identity}
+
+
+@actor.command
+def arrived(port):
+    """What came in answer to ask_only() by now; a connected socket takes its server's datagrams only."""
+    try:
+        return {"bytes": len(questions[port].recv(65535))}
+    except OSError:
+        return {"bytes": 0}
+
+
+@actor.command
+def ask_raw(host, dns, timeout=2.0, tcp=False):
+    """One question. -> what the answer's head says; no bytes: none came."""
+    query = resolve.query(host, 77)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as sock:
+        sock.settimeout(timeout)
+        try:
+            sock.connect((dns, 53))
+            sock.sendall(struct.pack(">H", len(query)) + query if tcp else query)
+            data = sock.makefile("rb").read(14)[2:] if tcp else sock.recv(65535)
+        except OSError:
+            return {"bytes": 0}
+    flags, answers = struct.unpack(">HH", data[2:4] + data[6:8]) if len(data) >= 12 else (0, 0)
+    return {"bytes": len(data), "code": flags & 15, "truncated": bool(flags & 0x200), "answers": answers}
 
 
 @actor.command

@@ -73,6 +73,12 @@ def open_connection(address, port, timeout=3.0, source_port=0):
     return sock, "connected"
 
 
+def retransmits(sock):
+    """Segments sent again since the connection began, its SYN included (tcpi_total_retrans of <linux/tcp.h>)."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    return struct.unpack_from("=I", info, 100)[0]
+
+
 def listen(port, address="0.0.0.0"):
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
