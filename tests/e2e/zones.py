@@ -235,7 +235,7 @@ remote-control:
         self.publish(name)
 
     def servfail(self, name=NAME):
-        """The zone has expired, as when its master was dead for too long: SERVFAIL for all of it. Ended by any change."""
+        """The zone has expired, as when its master was dead for too long: SERVFAIL for all of it, until any change."""
         zone = next(zone for zone in ZONES if name.endswith("." + zone))
         self.control("-f", "zone-purge", "+expire", zone)
         self.expired.add(zone)
@@ -276,11 +276,12 @@ remote-control:
         self.running[name][0].send_signal(signal.SIGHUP)
 
     # -- what icqgate asks
-    def count(self, name=NAME, label="login"):
-        """From now on asked() tells how often icqgate asked for `name`, answered or not."""
+    def count(self, name=NAME, label="login", server=KNOT):
+        """From now on asked() tells how often icqgate asked `server` for `name`, answered or not."""
         encoded = wire_name(name)
         expect(len(encoded) <= 16, f"{name}: too long for one match")
-        self.lab.nft(f"add counter ip watch {label}\nadd rule ip watch in ip saddr {OUTSIDE} udp dport 53"
+        self.lab.nft(f"add counter ip watch {label}\n"
+                     f"add rule ip watch in ip saddr {OUTSIDE} ip daddr {server} udp dport 53"
                      f" @th,160,{8 * len(encoded)} 0x{encoded.hex()} counter name {label}", "dns")
 
     def asked(self, label="login"):
