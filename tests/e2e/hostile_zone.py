@@ -291,7 +291,7 @@ class Hostile:
             deed = self.chance.choices(names, weights)[0]
             self.deeds[deed] += 1
             getattr(self, deed)()
-            pause = time.monotonic() + self.chance.uniform(1.0, 8.0)
+            pause = time.monotonic() + self.chance.uniform(0.5, 6.0)
             changed = False
             while time.monotonic() < min(pause, end):
                 self.look()

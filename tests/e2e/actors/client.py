@@ -24,8 +24,8 @@ questions = {}  # port -> socket of ask_only(): while it is open the port answer
 class Connection:
     """One FLAP connection. `cut`: how outgoing bytes are cut into segments."""
 
-    def __init__(self, address, port, cut="whole", timeout=4.0):
-        self.sock, outcome = open_connection(address, port, timeout)
+    def __init__(self, address, port, cut="whole", timeout=4.0, source="0.0.0.0"):
+        self.sock, outcome = open_connection(address, port, timeout, source=source)
         if not self.sock:
             raise ConnectionError(f"{address}:{port}: {outcome}")
         self.remote = [address, port]
@@ -73,8 +73,8 @@ class Connection:
 
 
 class Session:
-    def __init__(self, name, uin):
-        self.name, self.uin = name, uin
+    def __init__(self, name, uin, source="0.0.0.0"):
+        self.name, self.uin, self.source = name, uin, source
         self.bos = None
         self.buddies = {}
         self.services = []
@@ -83,7 +83,7 @@ class Session:
 
     def log_in(self, address, port, password, how, cut):
         """-> (host, port of the redirect, cookie)."""
-        login = Connection(address, port, cut)
+        login = Connection(address, port, cut, source=self.source)
         try:
             if how == "roast":
                 if login.expect(1) != struct.pack(">I", 1):
@@ -105,7 +105,7 @@ class Session:
 
     def sign_on(self, address, port, cookie, cut, packed):
         """The BOS connection up to (01,0F). `packed`: bytes that go out in the same segment as the last requests."""
-        bos = self.bos = Connection(address, port, cut)
+        bos = self.bos = Connection(address, port, cut, source=self.source)
         bos.hello(oscar.tlv(6, cookie))
         bos.expect(2, 1, 3)
         bos.send(bos.snac(1, 0x17, oscar.versions_body()))
@@ -227,10 +227,12 @@ def ask_raw(host, dns, timeout=2.0, tcp=False):
 
 
 @actor.command
-def login(address, uin, session="a", port=5190, password=None, how="md5", cut="whole", dns=None, packed=None):
+def login(address, uin, session="a", port=5190, password=None, how="md5", cut="whole", dns=None, packed=None,
+          source="0.0.0.0"):
     """The whole way up to an online session. `packed`: arguments of announce(), sent within the last segment of the
-    sign-on. -> where the redirect led, and the BOS connection's own address."""
-    made = Session(session, uin)
+    sign-on; `source`: which of the host's own addresses. -> where the redirect led, and the BOS connection's own
+    address."""
+    made = Session(session, uin, source)
     host, redirect_port, cookie = made.log_in(address, port, password or f"pw{uin}", how, cut)
     body = announcement(**packed) if packed is not None else None
     made.sign_on(host_address(host, dns), redirect_port, cookie, cut, body)

@@ -180,7 +180,7 @@ def truncated_answer(lab):
 @case(zones=[], start=False, config={"keep": 2, "login-host": [NAME, "service.lab.test"], "addresses-total": 90})
 def a_thousand_answers(lab):
     """MUST: of a thousand addresses as many are kept as the caps allow, by name and in all; those with a flow go last;
-    the log says so once; memory stays.
+    the log says so, once; memory stays.
     NOT: more than 64 of one name, more than 90 in all; the flow is not cut."""
     lab.zones.set_login([LOGIN, LOGIN2, echoing(1)])
     start_icqgate(lab)
@@ -198,13 +198,15 @@ def a_thousand_answers(lab):
     expect_equal(len(known(status)), 64, "addresses of the name")
     expect(echoing(1) in known(status), "the address with a flow was given up for one without")
     expect_equal(len(login_addresses(lab)), 64 + 1, "addresses in the kernel, with the other host's one")
-    lab.zones.set_records("service.lab.test", "A", thousand)
+    lab.zones.set_records("service.lab.test", "A", [far(number) for number in range(2001, 3001)])
     lab.wait_status("90 addresses in all", lambda status: len(status["addresses"]) == 90, 15)
     more_questions(lab, 3)
     expect_equal(len(lab.status()["addresses"]), 90, "addresses in all")
     expect_equal(len(login_addresses(lab)), 90, "addresses in the kernel")
-    expect(log_lines(lab, "addresses-per-name"), "the log names no cap")
-    expect(len(log_lines(lab, "addresses-per-name")) <= 4, f"said too often: {log_lines(lab, 'addresses-per-name')}")
+    said = len(log_lines(lab, "addresses-per-name"))
+    expect(said, "the log names no cap")
+    more_questions(lab, 3)
+    expect_equal(len(log_lines(lab, "addresses-per-name")), said, "lines about the caps, while nothing changes")
     expect_equal(client.call("beat", name="held")["outcome"], "alive", "the flow")
     expect(lab.daemon.memory() - memory < 8192, f"memory grew from {memory} to {lab.daemon.memory()} KiB")
 
@@ -265,6 +267,8 @@ def forged_answers(lab, ways):
         expect(allowed(lab, LOGIN), f"{how}: the last good address is gone")
         lab.zones.end_forging()
         lab.zones.set_login([LOGIN, far(number + 1)])
+        # A client that knows it already: that shortens the wait until icqgate asks again.
+        lab.client.call("probe", address=far(number + 1), port=5190, timeout=0.5)
         wait_known(lab, far(number + 1), timeout=45)
     never_allowed(lab, far(666))
 

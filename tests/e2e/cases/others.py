@@ -2,12 +2,13 @@
 """Other programs on the host: they flush, delete, and change what is ours; interfaces come and go under other names."""
 
 import os
+import re
 import signal
 import time
 
 from case import case
 from gateway import firewall
-from handles import expect, expect_equal, wait_until
+from handles import Failure, expect, expect_equal, wait_until
 from lab import BOS, CLIENT, LOGIN, LOGIN2
 from name_steps import alive, flows, no_gap, sampler, session_alive, wait_known
 from steps import (PORT, UIN, UIN2, expect_failure, go_online, peer_gets_in, peer_stays_out, start_icqgate, wait_open,
@@ -18,6 +19,15 @@ from zones import echoing, far
 def everything_back(lab):
     """All that was live is in the kernel again."""
     return lab.exactly(CLIENT, PORT) and lab.elements(LOGIN) and lab.elements(LOGIN2) and lab.elements(CLIENT, BOS)
+
+
+def skeleton(lab):
+    """Our table without what comes and goes in it: sets, chains, rules."""
+    try:
+        text = lab.run_in("gw", ["nft", "-s", "list", "table", "inet", "icqgate"])
+    except Failure:
+        return None  # it is away
+    return re.sub(r"\s+elements = \{[^}]*\}", "", text)
 
 
 def unharmed(lab):
@@ -58,9 +68,10 @@ def others_change_our_table(lab, label):
     does not go round in circles."""
     go_online(lab)
     peer_gets_in(lab, name="held")
-    before = admin_rules(lab)
+    before, whole = admin_rules(lab), skeleton(lab)
+    expect("chain to_peer" in whole and "set peers" in whole, f"no whole table:\n{whole}")
     lab.nft(DEEDS[label])
-    wait_until("everything back", lambda: everything_back(lab), 1.0, pause=0.01)
+    wait_until("everything back", lambda: everything_back(lab) and skeleton(lab) == whole, 1.0, pause=0.01)
     unharmed(lab)
     if label != "flush-ruleset":
         expect_equal(admin_rules(lab), before, "the admin's own table")
