@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a test holds of a running process: an actor (line JSON), a program with a log, the daemon."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -126,7 +127,8 @@ class Actor(Process):
     def close(self):
         """After the process has ended."""
         self.reader.join()
-        self.popen.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # what it died before it could read
+            self.popen.stdin.close()
         self.popen.stdout.close()
 
     # -- events

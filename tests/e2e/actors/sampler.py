@@ -21,6 +21,7 @@ for name in ("nft_ctx_buffer_output", "nft_ctx_buffer_error", "nft_ctx_get_outpu
 library.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
 library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
 NFT_CTX_OUTPUT_JSON = 1 << 4
+one_at_a_time = threading.Lock()  # the library keeps things in static memory, whatever its contexts are
 watches = {}  # name -> Watch
 
 
@@ -36,7 +37,8 @@ class Sets:
     def elements(self, table, one):
         """The set's elements as tuples without their timeouts; None: there is no such set now."""
         for _ in range(20):
-            status = library.nft_run_cmd_from_buffer(self.context, f"list set inet {table} {one}".encode())
+            with one_at_a_time:
+                status = library.nft_run_cmd_from_buffer(self.context, f"list set inet {table} {one}".encode())
             text = library.nft_ctx_get_output_buffer(self.context)
             library.nft_ctx_get_error_buffer(self.context)
             if status:
@@ -63,7 +65,7 @@ class Watch:
     def __init__(self, table, one, wanted, pause):
         self.table, self.one, self.pause = table, one, pause
         self.wanted = wanted if wanted == "any" else {tuple(each) for each in wanted}
-        self.samples, self.gaps, self.seen = 0, [], {}
+        self.samples, self.gaps, self.seen, self.good = 0, [], {}, False
         self.lock = threading.Lock()
         self.ended = threading.Event()
         self.over = threading.Event()
@@ -77,6 +79,7 @@ class Watch:
             good = bool(found) if self.wanted == "any" else self.wanted <= (found or set())
             with self.lock:
                 self.samples += 1
+                self.good = good
                 for element in found or ():
                     first, _ = self.seen.get(element, (start, now))
                     self.seen[element] = first, now
@@ -93,7 +96,7 @@ class Watch:
 
     def report(self):
         with self.lock:
-            return {"samples": self.samples, "gaps": list(self.gaps),
+            return {"samples": self.samples, "good": self.good, "gaps": list(self.gaps),
                     "seen": [[list(element), *times] for element, times in self.seen.items()]}
 
 
@@ -105,8 +108,8 @@ def watch(set, name="w", wanted="any", pause=0.002, table="icqgate"):
 
 @actor.command
 def report(name="w"):
-    """`gaps`: [from, until] in which something wanted was missing; `seen`: [element, first, last]. Times are those of
-    time.monotonic(), which all processes of a machine share."""
+    """`gaps`: [from, until] in which something wanted was missing; `good`: nothing is now; `seen`: [element, first,
+    last]. Times are those of time.monotonic(), which all processes of a machine share."""
     return watches[name].report()
 
 
