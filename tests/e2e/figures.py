@@ -118,7 +118,7 @@ def cases(binary, identity, what, modules):
 R3_CASES = {"names.dns_fails", "names.forged_answers", "names.truncated_answer", "names.a_thousand_answers",
             "names.forbidden_answers", "names.private_where_listed", "resolvers.first_resolver_dies"}
 R10_CASES = {"memory.disk_full", "memory.hostile_file", "memory.hostile_addresses", "memory.the_file_itself",
-             "others.interface_renamed"}
+             "others.interface_renamed", "faults.out_of_descriptors"}
 hour = {}  # hostile_zone's result, which R3 and R9 share
 
 

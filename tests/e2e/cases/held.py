@@ -92,9 +92,9 @@ def other_answers_stay_in_the_kernel(lab):
 
 @case(zones=["unbound"], config={**RARELY, "dns-server": [KNOT, UNBOUND]})
 def answers_that_teach_nothing(lab):
-    """NOT: an answer from a server that is not trusted, one that nobody asked for, one with a wrong identity, one for a
-    subdomain or a longer name, one from inside puts nothing into a set. MUST: the same answer from a trusted server,
-    with the identity of a question, does; the forger's own packets are good enough."""
+    """NOT: an answer from a server that is not trusted, one that nobody asked for, one for a subdomain or a longer
+    name, one from inside puts nothing into a set, nor do private addresses in a true one. MUST: the same answer from a
+    trusted server, to a question, does; the forger's own packets are good enough."""
     forger = lab.zones.forger()
     forger.call("serve", address=FORGER, how="honest", addresses=[far(601)])
     expect_equal(lab.client.call("lookup", host=NAME, dns=FORGER)["addresses"], [far(601)], "a server nobody trusts")
@@ -106,8 +106,6 @@ def answers_that_teach_nothing(lab):
                     identity=asked["identity"])
         wait_until("its arrival", lambda asked=asked: lab.client.call("arrived", port=asked["port"])["bytes"])
     asked = lab.client.call("ask_only", host=NAME, dns=UNBOUND)
-    forger.call("send", source=UNBOUND, to=CLIENT, to_port=asked["port"], name=NAME, addresses=[far(606)],
-                identity=asked["identity"] ^ 1)
     forger.call("send", source=UNBOUND, to=CLIENT, to_port=asked["port"] ^ 1, name=NAME, addresses=[far(607)],
                 identity=asked["identity"])
     forger.call("send", source=FORGER, to=CLIENT, to_port=asked["port"], name=NAME, addresses=[far(608)],
@@ -120,6 +118,20 @@ def answers_that_teach_nothing(lab):
     wait_until("the true answer", lambda: allowed(lab, far(1)))
     never_allowed(lab, *(far(number) for number in range(600, 610)), "10.1.2.3", CLIENT, "127.0.0.1")
     expect_equal(login_addresses(lab), {LOGIN, LOGIN2, far(1)}, "the login set")
+
+
+@case(zones=["unbound"], config={**RARELY, "dns-server": UNBOUND})
+def answer_with_another_identity(lab):
+    """NOT: an answer to the right port, from the right address, but with another identity than the question's, as one
+    who can't see the question would send it, puts nothing into a set. MUST: with the question's own, it does."""
+    forger = lab.zones.forger()
+    lab.zones.silence(UNBOUND)
+    asked = lab.client.call("ask_only", host=NAME, dns=UNBOUND)
+    for number, identity in ((606, asked["identity"] ^ 1), (607, asked["identity"] ^ 0xFFFF), (1, asked["identity"])):
+        forger.call("send", source=UNBOUND, to=CLIENT, to_port=asked["port"], name=NAME, addresses=[far(number)],
+                    identity=identity)
+    wait_until("the true answer", lambda: allowed(lab, far(1)))
+    never_allowed(lab, far(606), far(607))
 
 
 @case(zones=["gateway"], config=RARELY, each=ENDS)
