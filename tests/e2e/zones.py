@@ -70,7 +70,7 @@ class Zones:
         self.lab.ip_batch("dns", [f"address add {address}/24 dev eth0" for address in (UNBOUND, NSD, FORGER)])
         self.lab.ip_batch("gw", [f"route add {net} via {LOGIN}" for net in ("64.12.0.0/16", PRIVATE)])
         self.lab.nft(FAR_SERVERS, "server")
-        self.lab.nft("table ip watch { chain in { type filter hook input priority -10; }; }\n"
+        self.lab.nft("table ip watch { chain in { type filter hook prerouting priority mangle; }; }\n"
                      "table ip silence { chain in { type filter hook input priority 0; }; }", "dns")
 
     def start(self):

@@ -20,11 +20,11 @@ ENDS = {"killed": {"number": signal.SIGKILL}, "stopped": {"number": signal.SIGTE
 
 
 def state(lab):
-    """The file's content; {} as long as there is none."""
+    """The file's content; {} as long as there is none, or what is there is a test's own nonsense."""
     try:
         with open(lab.state_path) as file:
             return json.load(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
 
 

@@ -102,7 +102,7 @@ def client_removed(lab):
 
 @case(zones=[], each={"masquerade": {"key": "masquerade", "value": "yes"}, "table": {"key": "table", "value": "other"},
                       "queue-peer": {"key": "queue-peer", "value": 77},
-                      "mark-mask": {"key": "mark-mask", "value": "0x60000000"}, "wan": {"key": "wan", "value": "wan9"}})
+                      "mark-mask": {"key": "mark-mask", "value": "0x60000000"}, "state": {"key": "state", "value": "none"}})
 def needs_a_restart(lab, key, value):
     """NOT: a change of what can't change in flight is refused as a whole: nothing of that file comes into force. MUST:
     the log names the key and says that a restart is needed; everything goes on; a later good file counts."""
