@@ -23,7 +23,8 @@ def state(lab):
     """The file's content; {} as long as there is none, or what is there is a test's own nonsense."""
     try:
         with open(lab.state_path) as file:
-            return json.load(file)
+            whole = json.load(file)
+            return whole if isinstance(whole, dict) else {}
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
 
