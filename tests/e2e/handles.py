@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a test holds of a running process: an actor (line JSON), a program with a log, the daemon."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -126,7 +127,8 @@ class Actor(Process):
     def close(self):
         """After the process has ended."""
         self.reader.join()
-        self.popen.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # what it died before it could read
+            self.popen.stdin.close()
         self.popen.stdout.close()
 
     # -- events
@@ -173,12 +175,27 @@ class Logged(Process):
 class Daemon(Logged):
     """`icqgate run` in the gateway's namespace."""
 
-    def __init__(self, lab, arguments):
-        super().__init__(lab, "gw", "icqgate", [lab.binary, "run", "--config", lab.config_path, *arguments],
-                         own_sys=True)
+    def __init__(self, lab, arguments, before=None):
+        command = [lab.binary, "run", "--config", lab.config_path, *arguments]
+        if before:
+            command = ["sh", "-ec", f"{before}\nexec \"$@\"", "sh", *command]
+        super().__init__(lab, "gw", "icqgate", command, own_sys=True)
 
     def ready(self):
         return "ready" in self.log()
+
+    def inside(self, line):
+        """A shell line in the daemon's mount namespace."""
+        done = subprocess.run(["nsenter", f"--mount=/proc/{self.pid}/ns/mnt", "sh", "-ec", line], capture_output=True,
+                              text=True)
+        if done.returncode:
+            raise Failure(f"{line}: {done.stderr.strip()}")
+        return done.stdout
+
+    def memory(self):
+        """Resident, in KiB."""
+        with open(f"/proc/{self.pid}/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 
     def wait_ready(self, timeout=15.0):
         wait_until("icqgate ready", lambda: self.ready() or not self.alive(), timeout)

@@ -3,7 +3,7 @@
 
     lan   192.168.77.10 --+                                   +-- server    198.51.100.5 .6 (login) .7 (BOS)
                           |         lan0 +----+ wan0          |             .8 (service) .9 (a server nobody named)
-                          +-- LAN -------| gw |------- WAN ---+-- dns       198.51.100.53 (dnsmasq)
+                          +-- LAN -------| gw |------- WAN ---+-- dns       198.51.100.53 (dnsmasq; see zones.py)
                           | 192.168.77.1 +----+ 198.51.100.1  |
     lan2  192.168.77.11 --+                                   +-- peer      198.51.100.20
                                                               +-- stranger  198.51.100.66
@@ -25,13 +25,11 @@ import subprocess
 import sys
 import tempfile
 
+from addresses import (BOS, CLIENT, CLIENT2, DNS, GATEWAY, LOGIN, LOGIN2, OUTSIDE, PEER, ROGUE, SERVICE,
+                       STRANGER)
 from gateway import firewall
 from handles import Actor, Daemon, Failure, Logged, expect, wait_until
-
-CLIENT, CLIENT2, GATEWAY = "192.168.77.10", "192.168.77.11", "192.168.77.1"
-OUTSIDE = "198.51.100.1"  # the gateway's own outside address
-LOGIN, LOGIN2, BOS, SERVICE, ROGUE = (f"198.51.100.{n}" for n in (5, 6, 7, 8, 9))
-DNS, PEER, STRANGER = "198.51.100.53", "198.51.100.20", "198.51.100.66"
+from zones import Zones
 
 HOSTS = {  # role: (side, addresses); gw is made by hand
     "lan": ("lan", [CLIENT]),
@@ -62,19 +60,25 @@ class Lab:
     masquerade  the LAN is hidden behind 198.51.100.1, and the outside has no route to it
     offloads    leave the interfaces' TCP offloads as they are
     ttl         of the DNS server's answers, seconds
+    zones       None: dnsmasq answers. A list: the servers of zones.py do, as `lab.zones` tells them; knot always, and
+                those of "unbound", "gateway" and "nsd" that are named
     config      keys of icqgate's configuration: {"port-range": "20000-20049", "client": [..]}; None leaves one out
     """
 
-    def __init__(self, binary=None, admin="deny", masquerade=False, offloads=False, ttl=5, config=None):
+    def __init__(self, binary=None, admin="deny", masquerade=False, offloads=False, ttl=5, zones=None, config=None):
         self.binary, self.admin, self.masquerade, self.offloads, self.ttl = binary, admin, masquerade, offloads, ttl
         self.prefix = f"icq{os.getpid()}-{next(runs)}-"
         self.directory = tempfile.mkdtemp(prefix=self.prefix)
         self.config_path = os.path.join(self.directory, "icqgate.conf")
         self.socket_path = os.path.join(self.directory, "icqgate.sock")
+        self.state_path = os.path.join(self.directory, "state", "state.json")
+        os.mkdir(os.path.dirname(self.state_path), 0o700)
+        self.zones = Zones(self, zones) if zones is not None else None
         self.config = {
             "login-host": "login.icq.com", "lan": "lan0", "wan": "wan0", "client": "192.168.77.0/24",
             "port-range": "20000-20099", "masquerade": "yes" if masquerade else "no", "resolver": DNS,
-            "ttl-min": 2, "pinhole-timeout": 20, "socket": self.socket_path, **(config or {})}
+            "ttl-min": 2, "pinhole-timeout": 20, "socket": self.socket_path, "state": self.state_path,
+            **(self.zones.config if self.zones else {}), **(config or {})}
         self.processes = []
         self.daemon = None
         self.names = {name: list(addresses) for name, addresses in NAMES.items()}
@@ -129,6 +133,8 @@ class Lab:
         rules = firewall(self.admin, self.masquerade)
         if rules:
             self.nft(rules)
+        if self.zones:
+            self.zones.build()
 
     def ip_batch(self, role, lines):
         run(["ip", "-n", self.namespace(role), "-batch", "-"], input="\n".join(lines) + "\n")
@@ -161,6 +167,9 @@ class Lab:
                 hosts.writelines(f"{address} {name}\n" for address in addresses)
 
     def start_dns(self):
+        if self.zones:
+            self.zones.start()
+            return
         self.write_names()
         self.dns = Logged(self, "dns", "dns", [
             "dnsmasq", "--conf-file=/dev/null", "--no-daemon", "--no-resolv", "--no-hosts", "--user=root", "--pid-file",
@@ -191,9 +200,10 @@ class Lab:
                     values = value if isinstance(value, list) else [value]
                     file.writelines(f"{key} = {one}\n" for one in values)
 
-    def start_daemon(self, *arguments, wait=True):
+    def start_daemon(self, *arguments, wait=True, before=None):
+        """`before`: shell lines run first, in a mount namespace that only the daemon sees."""
         self.write_config()
-        self.daemon = Daemon(self, list(arguments))
+        self.daemon = Daemon(self, list(arguments), before)
         if wait:
             self.daemon.wait_ready()
         return self.daemon

@@ -36,11 +36,13 @@ def announce(lab, port, address=CLIENT, session="a", uin=UIN, **fields):
 
 
 def go_online(lab, port=PORT, address=CLIENT, uin=UIN, session="a", **fields):
-    """Login, a listener on `port`, the announcement, and the pinhole open in status and kernel."""
-    log_in(lab, address, uin, session)
+    """Login, a listener on `port`, the announcement, and the pinhole open in status and kernel.
+    -> what the client's login says"""
+    result = log_in(lab, address, uin, session)
     client_of(lab, address).call("listen", port=port, uin=uin)
     announce(lab, port, address, session, uin, **fields)
     wait_open(lab, port, address)
+    return result
 
 
 # -- pinholes

@@ -4,6 +4,8 @@
 One process may hold several sessions, told apart by the name in `session`.
 """
 
+import os
+import socket
 import struct
 import threading
 import time
@@ -12,17 +14,18 @@ import oscar
 import resolve
 from direct import Direct
 from process import Actor, spawn
-from wire import Ended, Reader, open_connection, reset, send_cut
+from wire import Ended, Reader, open_connection, reset, retransmits, send_cut
 
 actor = Actor()
 sessions = {}
+questions = {}  # port -> socket of ask_only(): while it is open the port answers no ICMP error
 
 
 class Connection:
     """One FLAP connection. `cut`: how outgoing bytes are cut into segments."""
 
-    def __init__(self, address, port, cut="whole", timeout=4.0):
-        self.sock, outcome = open_connection(address, port, timeout)
+    def __init__(self, address, port, cut="whole", timeout=4.0, source="0.0.0.0"):
+        self.sock, outcome = open_connection(address, port, timeout, source=source)
         if not self.sock:
             raise ConnectionError(f"{address}:{port}: {outcome}")
         self.remote = [address, port]
@@ -70,8 +73,8 @@ class Connection:
 
 
 class Session:
-    def __init__(self, name, uin):
-        self.name, self.uin = name, uin
+    def __init__(self, name, uin, source="0.0.0.0"):
+        self.name, self.uin, self.source = name, uin, source
         self.bos = None
         self.buddies = {}
         self.services = []
@@ -80,7 +83,7 @@ class Session:
 
     def log_in(self, address, port, password, how, cut):
         """-> (host, port of the redirect, cookie)."""
-        login = Connection(address, port, cut)
+        login = Connection(address, port, cut, source=self.source)
         try:
             if how == "roast":
                 if login.expect(1) != struct.pack(">I", 1):
@@ -102,7 +105,7 @@ class Session:
 
     def sign_on(self, address, port, cookie, cut, packed):
         """The BOS connection up to (01,0F). `packed`: bytes that go out in the same segment as the last requests."""
-        bos = self.bos = Connection(address, port, cut)
+        bos = self.bos = Connection(address, port, cut, source=self.source)
         bos.hello(oscar.tlv(6, cookie))
         bos.expect(2, 1, 3)
         bos.send(bos.snac(1, 0x17, oscar.versions_body()))
@@ -154,15 +157,82 @@ def host_address(host, dns):
 
 
 @actor.command
-def lookup(host, dns):
-    return {"addresses": sorted(resolve.addresses(host, dns))}
+def lookup(host, dns, timeout=5.0):
+    return {"addresses": sorted(resolve.addresses(host, dns, timeout))}
 
 
 @actor.command
-def login(address, uin, session="a", port=5190, password=None, how="md5", cut="whole", dns=None, packed=None):
+def meet(host, dns, port=5190, timeout=4.0):
+    """Resolves and connects to the first address, as a client does when its user logs in. `retransmits`: how often its
+    SYN had to be sent again."""
+    start = time.monotonic()
+    address = resolve.addresses(host, dns)[0]
+    resolved = time.monotonic()
+    sock, outcome = open_connection(address, port, timeout)
+    result = {"outcome": outcome, "address": address, "resolved_in": round((resolved - start) * 1e3, 3),
+              "connected_in": round((time.monotonic() - resolved) * 1e3, 3)}
+    if sock:
+        result["retransmits"] = retransmits(sock)
+        sock.close()
+    return result
+
+
+@actor.command
+def ask(host, dns, count=1):
+    """Resolves `count` times and connects nowhere. -> how long each took, milliseconds."""
+    times = []
+    for _ in range(count):
+        start = time.monotonic()
+        resolve.addresses(host, dns)
+        times.append(round((time.monotonic() - start) * 1e3, 3))
+    return {"times": times}
+
+
+@actor.command
+def ask_only(host, dns, port=0, identity=None):
+    """Sends a question and waits for no answer. -> its port and identity, for a forger."""
+    identity = int.from_bytes(os.urandom(2), "big") if identity is None else identity
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("0.0.0.0", port))
+    sock.connect((dns, 53))
+    sock.send(resolve.query(host, identity))
+    sock.setblocking(False)
+    questions[sock.getsockname()[1]] = sock
+    return {"port": sock.getsockname()[1], "identity": identity}
+
+
+@actor.command
+def arrived(port):
+    """What came in answer to ask_only() by now; a connected socket takes its server's datagrams only."""
+    try:
+        return {"bytes": len(questions[port].recv(65535))}
+    except OSError:
+        return {"bytes": 0}
+
+
+@actor.command
+def ask_raw(host, dns, timeout=2.0, tcp=False):
+    """One question. -> what the answer's head says; no bytes: none came."""
+    query = resolve.query(host, 77)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as sock:
+        sock.settimeout(timeout)
+        try:
+            sock.connect((dns, 53))
+            sock.sendall(struct.pack(">H", len(query)) + query if tcp else query)
+            data = sock.makefile("rb").read(14)[2:] if tcp else sock.recv(65535)
+        except OSError:
+            return {"bytes": 0}
+    flags, answers = struct.unpack(">HH", data[2:4] + data[6:8]) if len(data) >= 12 else (0, 0)
+    return {"bytes": len(data), "code": flags & 15, "truncated": bool(flags & 0x200), "answers": answers}
+
+
+@actor.command
+def login(address, uin, session="a", port=5190, password=None, how="md5", cut="whole", dns=None, packed=None,
+          source="0.0.0.0"):
     """The whole way up to an online session. `packed`: arguments of announce(), sent within the last segment of the
-    sign-on. -> where the redirect led, and the BOS connection's own address."""
-    made = Session(session, uin)
+    sign-on; `source`: which of the host's own addresses. -> where the redirect led, and the BOS connection's own
+    address."""
+    made = Session(session, uin, source)
     host, redirect_port, cookie = made.log_in(address, port, password or f"pw{uin}", how, cut)
     body = announcement(**packed) if packed is not None else None
     made.sign_on(host_address(host, dns), redirect_port, cookie, cut, body)

@@ -9,7 +9,8 @@ import os
 import struct
 import time
 
-from wire import Ended, Reader, dotted, listen, open_connection, reset, send_cut, stop_listening
+from wire import (Ended, Reader, dotted, listen, open_connection, reset, retransmits, send_cut,
+                  stop_listening)
 from process import spawn
 
 INIT_ACK = b"\x01\0\0\0"
@@ -76,8 +77,8 @@ class Direct:
         self.actor = actor
         self.listeners = {}
         self.connections = {}  # name -> Reader
-        for command in (self.probe, self.connect, self.say, self.echo, self.watch, self.shut, self.listen,
-                        self.unlisten):
+        for command in (self.probe, self.connect, self.say, self.echo, self.beat, self.watch, self.shut,
+                        self.listen, self.unlisten):
             actor.command(command)
 
     # -- connecting
@@ -154,6 +155,27 @@ class Direct:
             return {"outcome": str(end)}
         except OSError:
             return {"outcome": "reset"}
+
+    def beat(self, name="c", seconds=5.0, pause=0.02):
+        """Small echoes, one after the other, for that long. `retransmits`: packets of ours that were lost on the way;
+        `longest`: the longest that an echo took, milliseconds."""
+        reader = self.connections[name]
+        before = retransmits(reader.sock)
+        end = time.monotonic() + seconds
+        count, longest, outcome = 0, 0.0, "alive"
+        try:
+            while time.monotonic() < end:
+                start = time.monotonic()
+                self.echo_on(reader, 32, start + 5)
+                longest = max(longest, time.monotonic() - start)
+                count += 1
+                time.sleep(pause)
+        except Ended as ended:
+            outcome = str(ended)
+        except OSError:
+            outcome = "reset"
+        lost = retransmits(reader.sock) - before if outcome == "alive" else None
+        return {"outcome": outcome, "echoes": count, "longest": round(longest * 1e3, 1), "retransmits": lost}
 
     def say(self, name, raw, timeout=5.0):
         """More bytes on a connection that connect() left open; then how it ends, as watch()."""

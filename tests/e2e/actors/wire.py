@@ -57,20 +57,26 @@ def wait_sent(sock, timeout=10.0):
         time.sleep(0.0002)
 
 
-def open_connection(address, port, timeout=3.0, source_port=0):
+def open_connection(address, port, timeout=3.0, source_port=0, source="0.0.0.0"):
     """A connected socket and "connected"; or None and "unreachable" (nothing answered, or ICMP) or "refused" (RST)."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.settimeout(timeout)
     try:
-        if source_port:
+        if source_port or source != "0.0.0.0":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("0.0.0.0", source_port))
+            sock.bind((source, source_port))
         sock.connect((address, port))
     except OSError as error:
         sock.close()
         return None, "refused" if error.errno == errno.ECONNREFUSED else "unreachable"
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock, "connected"
+
+
+def retransmits(sock):
+    """Segments sent again since the connection began, its SYN included (tcpi_total_retrans of <linux/tcp.h>)."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    return struct.unpack_from("=I", info, 100)[0]
 
 
 def listen(port, address="0.0.0.0"):

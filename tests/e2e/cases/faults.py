@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """icqgate killed, started twice, stopped, reloaded; the table taken away; DNS dead."""
 
+import contextlib
+import os
 import signal
+import socket
 
 from case import case
 from handles import Daemon, expect, expect_equal, wait_until
 from lab import CLIENT, LOGIN, LOGIN2, ROGUE
-from steps import (PORT, UIN, UIN2, go_online, peer_gets_in, peer_stays_out, reachable, wait_open, start_icqgate)
+from name_steps import log_lines
+from steps import (PORT, UIN, UIN2, announce, go_online, peer_gets_in, peer_stays_out, reachable, start_icqgate,
+                   wait_open)
 
 
 def still_alive(lab, name="held"):
@@ -166,3 +171,31 @@ def bad_configuration(lab):
     expect(not lab.has_table(), "a table was made")
     del lab.config["no-such-key"]
     start_icqgate(lab)
+
+
+@case()
+def out_of_descriptors(lab):
+    """MUST: with all its file descriptors taken by whoever connects to its socket, sessions, pinholes and peers go on,
+    it says so, and works as before once they are free. NOT: it does not end, nor say so all the time."""
+    go_online(lab)
+    peer_gets_in(lab, name="held")
+    used = len(os.listdir(f"/proc/{lab.daemon.pid}/fd"))
+    lab.run_in("gw", ["prlimit", f"--pid={lab.daemon.pid}", f"--nofile={used + 4}"])
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            one = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            one.settimeout(0.2)
+            with contextlib.suppress(OSError):
+                one.connect(lab.socket_path)
+        wait_until("a word about it", lambda: log_lines(lab, "open files") or log_lines(lab, "descriptor"))
+        lab.client.call("listen", port=PORT + 1, uin=UIN)
+        announce(lab, PORT + 1)
+        wait_until("the new port in the kernel", lambda: lab.exactly(CLIENT, PORT + 1))
+        peer_gets_in(lab, PORT + 1)
+        still_alive(lab)
+        session_alive(lab)
+        said = len(log_lines(lab, "open files")) + len(log_lines(lab, "descriptor"))
+        expect(said <= 3, f"said {said} times")
+    expect(lab.daemon.alive(), "the daemon has ended")
+    wait_open(lab, PORT + 1)
+    peer_gets_in(lab, PORT + 1)

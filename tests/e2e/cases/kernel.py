@@ -4,8 +4,10 @@
 import os
 
 from case import case
-from handles import Failure, expect, expect_equal
-from steps import UIN2, go_online, peer_gets_in, peer_stays_out
+from handles import Failure, expect, expect_equal, wait_until
+from lab import BOS, CLIENT
+from name_steps import no_gap, sampler
+from steps import PORT, UIN2, go_online, peer_gets_in, peer_stays_out, pinholes, start_icqgate
 
 
 def has_queue_statement(lab):
@@ -33,3 +35,31 @@ def queue_form(lab):
     go_online(lab)
     peer_gets_in(lab)
     peer_stays_out(lab, uin=UIN2, outcomes=["reset"])
+
+
+@case(start=False, config={"pinhole-timeout": 6},
+      each={"in-place": {"form": "probe"}, "replaced": {"form": "replace"}})
+def timeouts_renewed(lab, form):
+    """MUST: pinholes, sessions and redirects are renewed again and again without a moment in which they are missing, in
+    place where the kernel can, and by replacing the element; status tells which.
+    NOT: once the session is over, pinhole and session are not renewed any more."""
+    lab.config["timeout-update"] = form
+    start_icqgate(lab)
+    way = lab.status()["timeout_update"]
+    expect(way == "replace" if form == "replace" else way in ("in place", "replace"), f"timeout_update: {way}")
+    go_online(lab)
+    watcher = sampler(lab)
+    for name, one, element in (("p", "pinholes", [CLIENT, PORT]), ("s", "sessions", [CLIENT]),
+                               ("r", "servers4", [CLIENT, BOS, 5190])):
+        watcher.call("watch", name=name, set=one, wanted=[element], pause=0.005)
+    seen = []
+
+    def renewed():
+        seen.append(pinholes(lab.status(), PORT)[0]["expires_in"])
+        return sum(later > earlier for earlier, later in zip(seen, seen[1:])) >= 3
+    wait_until("three renewals", renewed, 30, pause=0.2)
+    for name in "psr":
+        no_gap(watcher.call("unwatch", name=name), f"the element of watch {name}")
+    peer_gets_in(lab)
+    lab.client.call("logout")
+    wait_until("both gone", lambda: not lab.exactly(CLIENT, PORT) and not lab.exactly(CLIENT), 15)
