@@ -8,6 +8,7 @@ from one to the next without anything being set up or taken down in between.
     Icqgate   the program itself
     Asking    the program, asking a DNS server of the bench for 20 names as often as it can
     Dnsmasq   two of dnsmasq as forwarders, one puts what it answers into a set
+    Idle      the program's table as it left it
 """
 
 import itertools
@@ -64,6 +65,10 @@ class Gateway(Lab):
         if done.returncode:
             raise Failure(f"{self.name}: {program}: {done.stderr.strip()}")
         return json.loads(done.stdout)
+
+    def tool_in_gateway(self, program, *arguments):
+        """The same for a program that has to run in the gateway's namespace."""
+        return json.loads(self.run_in("gw", [os.path.join(self.tools, program), *map(str, arguments)], timeout=60))
 
     def peers(self, count, at_a_time):
         """New connections from the peer to the LAN client's listening port."""
@@ -282,3 +287,12 @@ class Dnsmasq(Gateway):
         if watch:
             expect_equal(result["before"], count, "answers of dnsmasq that came after their addresses")
         return result
+
+
+class Idle(Gateway):
+    name = "a table of icqgate's"
+
+    def __enter__(self):
+        super().__enter__()
+        self.start_daemon().end()
+        return self
