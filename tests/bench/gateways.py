@@ -7,7 +7,9 @@ from one to the next without anything being set up or taken down in between.
     Floor     icqgate's own table as icqgate left it, and the floor program on its queues
     Icqgate   the program itself
     Asking    the program, asking a DNS server of the bench for 20 names as often as it can
+    Holding   the program, holding DNS answers for a LAN client
     Dnsmasq   two of dnsmasq as forwarders, one puts what it answers into a set
+    Saved     the program, started over and over with 1,000 addresses in its state file and no DNS
     Idle      the program's table as it left it
 """
 
@@ -23,7 +25,8 @@ from steps import wait_open
 
 PORT, UIN = 20000, 100001
 MANY, FIRST_OF_MANY = "10.77.0.0/16", "10.77.0.1"  # addresses of the many clients; all are the host `lan`'s own
-HELD = "login.icq.com"
+HELD, NOT_HELD = "login.icq.com", "logim.icq.com"  # of one length
+NAMES_QUEUE = 5192
 ANSWER_TTL, PAUSE = 1, 10000  # of an answer, in seconds; between two questions, in microseconds
 PREFIXES = 50000
 PROVED = 0x06000000  # packet mark of a verdict: allowed, and nothing of the flow is queued again
@@ -258,6 +261,26 @@ class Asking(Gateway):
             self.server.popen.stdout.close()
 
 
+class Holding(Gateway):
+    """Its own questions go to a host that has no DNS server: all that it learns it learns from held answers."""
+    name = "icqgate"
+
+    def __init__(self, tools, binary):
+        super().__init__(tools, binary, admin="open", **{
+            "login-host": HELD, "hold-answers": "yes", "dns-server": DNS, "resolver": LOGIN})
+
+    def __enter__(self):
+        super().__enter__()
+        self.start_daemon()
+        return self
+
+    def ask(self, name, count, addresses, **options):
+        before = self.queued_in(NAMES_QUEUE)
+        result = super().ask(name, count, addresses, **options)
+        expect_equal(self.queued_in(NAMES_QUEUE) - before, count if name == HELD else 0,
+                     f"answers for {name} that were held")
+        return result
+
 
 class Dnsmasq(Gateway):
     """Its set is kept as small as can be (a timeout): libnftables reads it for every address."""
@@ -296,3 +319,45 @@ class Idle(Gateway):
         super().__enter__()
         self.start_daemon().end()
         return self
+
+
+class Saved(Gateway):
+    name = "icqgate"
+    COUNT = 1000
+
+    def __init__(self, tools, binary):
+        super().__init__(tools, binary, ttl=3600, **{
+            "login-host": HELD, "addresses-per-name": 1024, "addresses-total": 1024})
+        self.config["state"] = os.path.join(self.directory, "state.json")
+        self.names = {HELD: [f"198.18.{i // 250}.{i % 250 + 1}" for i in range(self.COUNT)]}
+
+    def __enter__(self):
+        super().__enter__()
+        self.start_dns()
+        daemon = self.start_daemon()
+        wait_until("the addresses of the first run", lambda: self.elements_of("login4") == self.COUNT)
+        expect_equal(daemon.end(), 0, "exit status of the first run")
+        self.silence_dns()
+        return self
+
+    def start(self, table):
+        """-> milliseconds from exec to `ready`; `table`: "left", or "gone" before the start"""
+        if table == "gone":
+            self.run_in("gw", ["nft", "delete", "table", "inet", "icqgate"])
+        expect_equal(self.has_table(), table == "left", "there is a table before the start")
+        process = Process(self, "gw", [os.path.join(self.tools, "spawn"), "--until", "ready", self.binary, "run",
+                                       "--config", self.config_path], own_sys=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            line = process.popen.stdout.readline()
+            if not line:
+                raise Failure(f"{self.name}: {process.popen.stderr.read().strip()}")
+            expect_equal(self.elements_of("login4"), self.COUNT, "addresses in the kernel once it is ready")
+        finally:
+            process.popen.stdin.close()
+            status = process.popen.wait(10)
+            process.popen.stdout.close()
+            process.popen.stderr.close()
+            self.processes.remove(process)
+        expect_equal(status, 0, "exit status of icqgate")
+        return json.loads(line)["time"] / 1e6
