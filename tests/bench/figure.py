@@ -48,6 +48,13 @@ class Row:
         return {**dataclasses.asdict(self), "met": self.met}
 
 
+@dataclasses.dataclass
+class Side:
+    """One of several ways to do a thing, where they are not gateways of their own: for Bench.interleaved()."""
+    name: str
+    measure: object  # function() -> a round's result
+
+
 class Bench:
     def __init__(self, tools, binary, rounds, scale):
         self.tools, self.binary, self.rounds, self.scale = tools, binary, rounds, scale
@@ -78,6 +85,10 @@ class Bench:
             for gateway in gateways[turn:] + gateways[:turn]:
                 results[gateway.name].append(measure(gateway))
         return results
+
+    def sides(self, what, *sides, rounds=None):
+        """The same for Side objects."""
+        return self.interleaved(what, sides, lambda side: side.measure(), rounds)
 
     def compare(self, id, what, unit, samples, against, goal=None, ours="icqgate"):
         """A row: medians of the two sides' samples, and the ratio of those."""

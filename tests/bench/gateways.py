@@ -6,18 +6,29 @@ from one to the next without anything being set up or taken down in between.
     Static    the administrator's rules, with the port range open for good; nothing is queued
     Floor     icqgate's own table as icqgate left it, and the floor program on its queues
     Icqgate   the program itself
+    Asking    the program, asking a DNS server of the bench for 20 names as often as it can
+    Holding   the program, holding DNS answers for a LAN client
+    Dnsmasq   two of dnsmasq as forwarders, one puts what it answers into a set
+    Saved     the program, started over and over with 1,000 addresses in its state file and no DNS
+    Idle      the program's table as it left it
 """
 
+import itertools
 import json
 import os
+import select
 import subprocess
 
 from handles import Failure, Logged, Process, expect, expect_equal, wait_until
-from lab import CLIENT, LOGIN, OUTSIDE, Lab
+from lab import CLIENT, DNS, GATEWAY, LOGIN, OUTSIDE, Lab
 from steps import wait_open
 
 PORT, UIN = 20000, 100001
 MANY, FIRST_OF_MANY = "10.77.0.0/16", "10.77.0.1"  # addresses of the many clients; all are the host `lan`'s own
+HELD, NOT_HELD = "login.icq.com", "logim.icq.com"  # of one length
+NAMES_QUEUE = 5192
+ANSWER_TTL, PAUSE = 1, 10000  # of an answer, in seconds; between two questions, in microseconds
+PREFIXES = 50000
 PROVED = 0x06000000  # packet mark of a verdict: allowed, and nothing of the flow is queued again
 
 
@@ -29,11 +40,12 @@ def expect_about(seen, wanted, what):
 class Gateway(Lab):
     name = ""
 
-    def __init__(self, tools, binary=None, admin="deny"):
-        super().__init__(binary=binary, admin=admin, offloads=True, config={
+    def __init__(self, tools, binary=None, admin="deny", ttl=5, **config):
+        super().__init__(binary=binary, admin=admin, offloads=True, ttl=ttl, config={
             "login-host": LOGIN, "client": ["192.168.77.0/24", MANY], "port-range": "20000-20099",
-            "ports-per-client": 64, "pinhole-timeout": 300})
+            "ports-per-client": 64, "pinhole-timeout": 300, "state": "none", **config})
         self.tools = tools
+        self.answers = 1  # the number of the next DNS answer: it decides on the addresses (load/dns.h)
 
     def start_actors(self):
         """None: the load programs are both ends of every connection."""
@@ -57,6 +69,10 @@ class Gateway(Lab):
             raise Failure(f"{self.name}: {program}: {done.stderr.strip()}")
         return json.loads(done.stdout)
 
+    def tool_in_gateway(self, program, *arguments):
+        """The same for a program that has to run in the gateway's namespace."""
+        return json.loads(self.run_in("gw", [os.path.join(self.tools, program), *map(str, arguments)], timeout=60))
+
     def peers(self, count, at_a_time):
         """New connections from the peer to the LAN client's listening port."""
         self.before_peers()
@@ -78,9 +94,33 @@ class Gateway(Lab):
         result = self.load("bulk", self.path(listener), address, port, uin, self.path(connector), seconds, direction)
         return result["bytes"] * 8 / result["seconds"] / 1e9
 
-    def elements_of(self, name):
-        listing = json.loads(self.run_in("gw", ["nft", "-j", "list", "set", "inet", "icqgate", name]))
+    def elements_of(self, name, table="icqgate"):
+        listing = json.loads(self.run_in("gw", ["nft", "-j", "list", "set", "inet", table, name]))
         return len(listing["nftables"][-1]["set"].get("elem", []))
+
+    def queued_in(self, queue):
+        """Packets that a queue has had so far: the id of its last one."""
+        for line in self.shell("gw", "cat /proc/net/netfilter/nfnetlink_queue").splitlines():
+            if line.split()[0] == str(queue):
+                return int(line.split()[7])
+        raise Failure(f"{self.name}: nobody reads queue {queue}")
+
+    # -- DNS
+    def ask(self, name, count, addresses, server=DNS, port=53, watch=None):
+        """A LAN client's questions, one after the other. -> what load/asking.c measured"""
+        first, self.answers = self.answers, self.answers + count
+        watched = (self.path("gw"), watch) if watch else ()
+        return self.load("asking", self.path("dns"), DNS, self.path("lan"), server, port, name, count,
+                         first if addresses == "fresh" else 0, addresses, ANSWER_TTL, PAUSE, *watched)
+
+    def add_prefixes(self, table):
+        """50,000 networks that lie apart, in a set of their own."""
+        networks = itertools.islice((f"11.{a}.{b}.0/25" for a in range(256) for b in range(256)), PREFIXES)
+        self.nft(f"add set inet {table} prefixes {{ type ipv4_addr; flags interval; }}\n"
+                 f"add element inet {table} prefixes {{ {', '.join(networks)} }}\n")
+
+    def expect_prefixes(self, table):
+        expect_equal(self.elements_of("prefixes", table), PREFIXES, f"{self.name}: prefixes in its table")
 
 
 class Bare(Gateway):
@@ -133,11 +173,7 @@ class Floor(WithTable):
         return result
 
     def queued(self):
-        """Packets that the peer queue has had so far: the id of its last one."""
-        for line in self.shell("gw", "cat /proc/net/netfilter/nfnetlink_queue").splitlines():
-            if line.split()[0] == "5191":
-                return int(line.split()[7])
-        raise Failure("nobody reads the peer queue")
+        return self.queued_in(5191)
 
     def before_sessions(self):
         self.run_in("gw", ["nft", "flush", "set", "inet", "icqgate", "pinholes"])
@@ -187,3 +223,141 @@ class Icqgate(WithTable):
         if self.with_session and hasattr(self, "session"):
             self.session.popen.stdin.close()
         super().close()
+
+
+class Asking(Gateway):
+    name = "icqgate"
+
+    def __init__(self, tools, binary):
+        super().__init__(tools, binary, **{
+            "login-host": [f"login{i}.icq.test" for i in range(20)], "ttl-min": 1, "keep": 0,
+            "queries-per-minute": 6000})
+
+    def __enter__(self):
+        super().__enter__()
+        self.server = Process(self, "gw", [
+            os.path.join(self.tools, "answered"), self.path("dns"), DNS, self.path("gw"), "login4",
+            str(ANSWER_TTL)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        expect_equal(self.said(), "ready\n", "the DNS server of the bench")
+        self.start_daemon()
+        return self
+
+    def said(self):
+        if not select.select([self.server.popen.stdout], [], [], 60)[0]:
+            raise Failure(f"{self.name}: the DNS server of the bench is silent")
+        return self.server.popen.stdout.readline()
+
+    def answered(self, count):
+        """-> nanoseconds from an answer's arrival to its addresses in the kernel, for the next `count` answers"""
+        self.server.popen.stdin.write(f"{count}\n")
+        line = self.said()
+        expect(line.strip(), f"{self.name}: the DNS server of the bench has failed; what it said is above")
+        return json.loads(line)["times"]
+
+    def close(self):
+        super().close()
+        if hasattr(self, "server"):
+            self.server.popen.stdin.close()
+            self.server.popen.stdout.close()
+
+
+class Holding(Gateway):
+    """Its own questions go to a host that has no DNS server: all that it learns it learns from held answers."""
+    name = "icqgate"
+
+    def __init__(self, tools, binary):
+        super().__init__(tools, binary, admin="open", **{
+            "login-host": HELD, "hold-answers": "yes", "dns-server": DNS, "resolver": LOGIN})
+
+    def __enter__(self):
+        super().__enter__()
+        self.start_daemon()
+        return self
+
+    def ask(self, name, count, addresses, **options):
+        before = self.queued_in(NAMES_QUEUE)
+        result = super().ask(name, count, addresses, **options)
+        expect_equal(self.queued_in(NAMES_QUEUE) - before, count if name == HELD else 0,
+                     f"answers for {name} that were held")
+        return result
+
+
+class Dnsmasq(Gateway):
+    """Its set is kept as small as can be (a timeout): libnftables reads it for every address."""
+    name = "dnsmasq"
+    PORTS = {"nftset": 53, "plain": 54}
+
+    def __init__(self, tools):
+        super().__init__(tools, admin="open")
+
+    def __enter__(self):
+        super().__enter__()
+        self.nft("add table inet dnsmasq; add set inet dnsmasq addresses"
+                 " { type ipv4_addr; flags timeout; timeout 50ms; gc-interval 50ms; }")
+        for kind, port in self.PORTS.items():
+            arguments = ["dnsmasq", "--conf-file=/dev/null", "--no-daemon", "--no-resolv", "--no-hosts", "--user=root",
+                         "--pid-file", "--cache-size=0", f"--server={DNS}", f"--listen-address={GATEWAY}",
+                         "--bind-interfaces", f"--port={port}", "--log-facility=-"]
+            if kind == "nftset":
+                arguments.append(f"--nftset=/{HELD}/4#inet#dnsmasq#addresses")
+            server = Logged(self, "gw", kind, arguments)
+            wait_until("dnsmasq", lambda server=server: "started" in server.log() or not server.alive())
+            expect(server.alive(), f"dnsmasq: {server.log()}")
+        return self
+
+    def forwarded(self, kind, count, watch=None):
+        result = self.ask(HELD, count, "fresh", server=GATEWAY, port=self.PORTS[kind], watch=watch)
+        if watch:
+            expect_equal(result["before"], count, "answers of dnsmasq that came after their addresses")
+        return result
+
+
+class Idle(Gateway):
+    name = "a table of icqgate's"
+
+    def __enter__(self):
+        super().__enter__()
+        self.start_daemon().end()
+        return self
+
+
+class Saved(Gateway):
+    name = "icqgate"
+    COUNT = 1000
+
+    def __init__(self, tools, binary):
+        super().__init__(tools, binary, ttl=3600, **{
+            "login-host": HELD, "addresses-per-name": 1024, "addresses-total": 1024})
+        self.config["state"] = os.path.join(self.directory, "state.json")
+        self.names = {HELD: [f"198.18.{i // 250}.{i % 250 + 1}" for i in range(self.COUNT)]}
+
+    def __enter__(self):
+        super().__enter__()
+        self.start_dns()
+        daemon = self.start_daemon()
+        wait_until("the addresses of the first run", lambda: self.elements_of("login4") == self.COUNT)
+        expect_equal(daemon.end(), 0, "exit status of the first run")
+        self.silence_dns()
+        return self
+
+    def start(self, table):
+        """-> milliseconds from exec to `ready`; `table`: "left", or "gone" before the start"""
+        if table == "gone":
+            self.run_in("gw", ["nft", "delete", "table", "inet", "icqgate"])
+        expect_equal(self.has_table(), table == "left", "there is a table before the start")
+        process = Process(self, "gw", [os.path.join(self.tools, "spawn"), "--until", "ready", self.binary, "run",
+                                       "--config", self.config_path], own_sys=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            line = process.popen.stdout.readline()
+            if not line:
+                raise Failure(f"{self.name}: {process.popen.stderr.read().strip()}")
+            expect_equal(self.elements_of("login4"), self.COUNT, "addresses in the kernel once it is ready")
+        finally:
+            process.popen.stdin.close()
+            status = process.popen.wait(10)
+            process.popen.stdout.close()
+            process.popen.stderr.close()
+            self.processes.remove(process)
+        expect_equal(status, 0, "exit status of icqgate")
+        return json.loads(line)["time"] / 1e6
