@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace icqgate::dns {
 namespace {
@@ -121,6 +122,7 @@ void Schedule::note_failure(Entry& entry, std::string why, TimePoint now) {
   for (std::uint32_t i = 0; i < entry.failures && wait < policy_.retry_most; ++i)
     wait = std::min(2 * wait, policy_.retry_most);
   if (wait < policy_.retry_most) ++entry.failures;
+  entry.hurried.reset();  // the retry will do
   entry.asked_until.reset();
   entry.next_ask = now + wait - jitter(wait);
   entry.outcome = Outcome::Failure;
@@ -156,6 +158,8 @@ std::vector<Schedule::Fresh> Schedule::answered(const Query& query, const Answer
 
   auto fresh = take(entry, records, Whose::Ours, now);
   entry.next_ask = next_ask_after(entry, now);
+  if (const auto hurried = std::exchange(entry.hurried, std::nullopt))
+    entry.next_ask = std::min(entry.next_ask, *hurried);
   entry.outcome = Outcome::Success;
   entry.last_error.clear();
   entry.failing_since.reset();
@@ -204,10 +208,17 @@ void Schedule::forget(const Query& query, const IpAddress& address) {
 
 bool Schedule::hurry(const Query& query, TimePoint now) {
   const auto found = entries_.find(query);
-  if (found == entries_.end() || found->second.asked_until) return false;
+  if (found == entries_.end()) return false;
   Entry& entry = found->second;
-  if (entry.last_asked && now - *entry.last_asked < policy_.hurry_again) return false;
-  entry.next_ask = now;
+  const TimePoint soonest = entry.last_asked ? *entry.last_asked + policy_.hurry_again : now;
+  const TimePoint wanted = std::max(now, soonest);
+  if (entry.asked_until) {  // its answer may be older than what the other one knows
+    const bool first = !entry.hurried;
+    entry.hurried = wanted;
+    return first;
+  }
+  if (entry.next_ask <= wanted) return false;
+  entry.next_ask = wanted;
   return true;
 }
 

@@ -30,7 +30,7 @@ struct SchedulePolicy {
   std::uint64_t seed = 1;  // of the jitter
   // Queries in a minute at most; 0: no limit. Twice the names, 30 at least, may come at once.
   std::uint32_t queries_per_minute = 0;
-  std::chrono::seconds hurry_again{2};  // hurry() does nothing sooner than this after the last query
+  std::chrono::seconds hurry_again{2};  // hurry() leaves so long between two queries
 };
 
 // What to ask now.
@@ -70,8 +70,8 @@ class Schedule {
   void remember(const Query& query, const IpAddress& address, std::chrono::seconds ttl_left, TimePoint now);
   // The address is not held under this name any more (the caller's own limits).
   void forget(const Query& query, const IpAddress& address);
-  // Somebody knows an address of that name that we do not: it is due at once, unless a query is under way or
-  // was sent less than policy.hurry_again ago (false).
+  // Somebody knows an address of that name that we do not: it is due at once, or policy.hurry_again after the
+  // last query if that is later. False: it is already.
   bool hurry(const Query& query, TimePoint now);
   // The resolver is another one now: what failed so far is due at once.
   void hurry_failed(TimePoint now);
@@ -94,7 +94,8 @@ class Schedule {
     std::vector<std::pair<IpAddress, TimePoint>> addresses;  // until when each is good
     std::string last_error;                                  // "" after a success
     std::optional<TimePoint> last_success;
-    std::optional<TimePoint> failing_since;  // without a usable answer; nullopt as well if the other type has one
+    std::optional<TimePoint>
+        failing_since;  // without a usable answer; nullopt as well if the other type has one
     TimePoint next_ask;
   };
   [[nodiscard]] std::vector<NameState> state() const;
@@ -120,6 +121,7 @@ class Schedule {
     std::optional<TimePoint> last_success;
     std::optional<TimePoint> failing_since;
     std::optional<TimePoint> last_asked;
+    std::optional<TimePoint> hurried;  // wanted again from then on, while a query was under way
   };
 
   [[nodiscard]] std::chrono::seconds clamped(std::chrono::seconds ttl) const noexcept;

@@ -7,6 +7,7 @@ Between two questions of icqgate's own lies a minute here: what it knows of new 
 import signal
 
 from case import case
+from cases.memory import state
 from handles import expect, expect_equal, wait_until
 from lab import CLIENT, CLIENT2, LOGIN, LOGIN2
 from name_steps import allowed, helper, known, lane, login_addresses, never_allowed, wait_known
@@ -140,6 +141,7 @@ def answers_without_icqgate(lab, number):
     addresses are still reachable. NOT: nothing is learned meanwhile, and after a restart it works as before."""
     lab.zones.set_login([far(1)], ttl=0)
     expect_equal(lab.client.call("meet", host=NAME, dns=KNOT).get("retransmits"), 0, "before")
+    wait_until("the address on disk", lambda: far(1) in {one["address"] for one in state(lab).get("addresses", [])}, 15)
     lab.daemon.end(number)
     lab.zones.set_login([far(2)], ttl=0)
     for resolver in (KNOT, GATEWAY):

@@ -63,11 +63,18 @@ TEST_CASE("what others are told counts as an answer, and asks nothing", "[dns][s
 
 TEST_CASE("a name in a hurry is due at once, but not again and again", "[dns][schedule]") {
   auto schedule = with_addresses({{v4(1), 300s}});
-  CHECK_FALSE(schedule.hurry(kA, kStart + 1s));  // asked a second ago
-  CHECK(schedule.hurry(kA, kStart + 2s));
+  CHECK(schedule.hurry(kA, kStart + 1s));  // asked a second ago: in another second
+  CHECK(schedule.due(kStart + 1s).empty());
+  CHECK_FALSE(schedule.hurry(kA, kStart + 1s));
   CHECK(schedule.due(kStart + 2s) == std::vector<Query>{kA});
-  CHECK_FALSE(schedule.hurry(kA, kStart + 3s));  // under way
-  CHECK_FALSE(schedule.hurry({"other.test", Type::A}, kStart + 3s));
+  CHECK(schedule.hurry(kA, kStart + 3s));  // under way: once more after it
+  CHECK_FALSE(schedule.hurry(kA, kStart + 3s));
+  schedule.answered(kA, answer_of(kA, {{v4(1), 300s}}), kStart + 3s);
+  CHECK(schedule.due(kStart + 3s).empty());
+  CHECK(schedule.due(kStart + 4s) == std::vector<Query>{kA});
+  schedule.answered(kA, answer_of(kA, {{v4(1), 300s}}), kStart + 5s);
+  CHECK(schedule.due(kStart + 60s).empty());
+  CHECK_FALSE(schedule.hurry({"other.test", Type::A}, kStart + 60s));
 }
 
 TEST_CASE("what is remembered stays until a lookup says better", "[dns][schedule]") {
