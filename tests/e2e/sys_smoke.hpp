@@ -51,6 +51,7 @@ void test_queue();
 void bench_queue(double seconds);
 void test_conntrack();
 void test_nftables();
+void test_table();
 void test_interfaces();
 void test_resolver();
 
