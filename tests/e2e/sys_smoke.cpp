@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Tries the wrappers of src/sys on the running kernel, in a network namespace that this program makes for
-// itself. Usage (root): sys_smoke [queue|conntrack|nftables|table|interfaces|resolver|bench [SECONDS]]...;
-// none: all but bench.
+// itself. Usage (root): sys_smoke [queue|conntrack|nftables|table|names|interfaces|resolver|bench
+// [SECONDS]]...; none: all but bench.
 #include "sys_smoke.hpp"
 
 #include <arpa/inet.h>
@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
   if (!shell("ip link set lo up")) give_up("ip link set lo up");
 
   std::vector<std::string_view> wanted(argv + 1, argv + argc);
-  if (wanted.empty()) wanted = {"queue", "conntrack", "nftables", "table", "interfaces", "resolver"};
+  if (wanted.empty()) wanted = {"queue", "conntrack", "nftables", "table", "names", "interfaces", "resolver"};
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     fmt::print("{}\n", wanted[i]);
     if (wanted[i] == "queue") {
@@ -113,6 +113,8 @@ int main(int argc, char** argv) {
       test_nftables();
     } else if (wanted[i] == "table") {
       test_table();
+    } else if (wanted[i] == "names") {
+      test_names();
     } else if (wanted[i] == "interfaces") {
       test_interfaces();
     } else if (wanted[i] == "resolver") {

@@ -52,6 +52,7 @@ void bench_queue(double seconds);
 void test_conntrack();
 void test_nftables();
 void test_table();
+void test_names();
 void test_interfaces();
 void test_resolver();
 
