@@ -152,6 +152,26 @@ void test_install(sys::NftSocket& socket) {
   (void)shell("nft delete table inet smoke");
 }
 
+// The way of kernels before 6.12, on any.
+void test_replacing(sys::NftSocket& socket) {
+  auto config = configuration();
+  config.timeout_update = config::TimeoutUpdate::Replace;
+  auto table = must(Table::open(config), "open");
+  (void)must(table.install(), "install");
+  expect(table.update_form() == std::string_view{"replace"}, "timeout-update = replace");
+  for (const int timeout : {600, 600, 60, 3600}) {
+    (void)must(table.apply(logins(20, Kind::Renew, seconds{timeout})), "apply");
+    const auto all = must(daemon::read_elements(socket, "smoke"), "read_elements");
+    expect(all.size() == 20 && std::all_of(all.begin(), all.end(),
+                                           [&](const auto& one) {
+                                             return one.timeout == seconds{timeout} &&
+                                                    one.expires > seconds{timeout - 1};
+                                           }),
+           "renewed by replacing");
+  }
+  (void)must(table.remove(), "remove");
+}
+
 void test_repair(sys::NftSocket& socket) {
   auto table = must(Table::open(configuration()), "open");
   (void)must(table.install(), "install");
@@ -381,6 +401,7 @@ void test_table() {
   auto socket = must(sys::NftSocket::open(), "NftSocket::open");
   test_timeout_update(socket);
   test_install(socket);
+  test_replacing(socket);
   test_repair(socket);
   test_reload(socket);
   test_owner(socket);
