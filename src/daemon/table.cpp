@@ -99,7 +99,7 @@ Result<Table::Installed, std::string> Table::install() {
   const auto have = read_ruleset(socket_, config_.table);
   if (!have) return tl::make_unexpected(have.error());
   nft::Batch batch{config_.table, update_form_};
-  if (had != flags_) batch.new_table(flags_, {});
+  if (flags_ != 0) batch.new_table(flags_, {});  // and if it is not ours to take, the kernel says so
   const auto difference = nft::put_difference(batch, *have, ruleset_);
   for (const nft::Change& change : *unwanted) {
     const nft::SetId set = change.element.set();

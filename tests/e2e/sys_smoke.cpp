@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -37,6 +38,11 @@ void give_up(std::string_view what) {
 
 bool shell(const std::string& command) {
   return std::system(("out=$( (" + command + ") 2>&1) || { echo \"$out\" >&2; exit 1; }").c_str()) == 0;
+}
+
+double slow_factor() {
+  const char* const given = std::getenv("SYS_SMOKE_SLOW");
+  return given != nullptr ? std::max(1.0, std::atof(given)) : 1.0;
 }
 
 sockaddr_in socket_address(std::uint16_t port) {

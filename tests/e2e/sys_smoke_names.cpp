@@ -178,7 +178,7 @@ void test_names() {
   // Packets that wait in the queue; each goes on as it came.
   const auto release = [&](sys::Verdict verdict = sys::Verdict::Accept) {
     std::size_t count = 0;
-    while (readable(queue.fd(), 60))
+    while (readable(queue.fd(), static_cast<int>(60 * slow_factor())))
       (void)must(queue.receive([&](const sys::QueuedPacket& packet) {
         ++count;
         queue.verdict(packet.id, verdict);
