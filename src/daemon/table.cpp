@@ -15,6 +15,21 @@ namespace icqgate::daemon {
 using std::chrono::milliseconds;
 using Kind = nft::Change::Kind;
 
+namespace {
+
+bool contains(const std::vector<nft::SetId>& sets, nft::SetId set) {
+  return std::find(sets.begin(), sets.end(), set) != sets.end();
+}
+
+// Those of these sets.
+template <class Live>
+Live only(Live live, const std::vector<nft::SetId>& sets) {
+  std::erase_if(live, [&](const auto& one) { return !contains(sets, one.first.set()); });
+  return live;
+}
+
+}  // namespace
+
 Table::Table(const config::Config& config, sys::NftSocket socket, sys::NftEvents events)
     : config_{config},
       marks_{nft::marks_of(config.mark_mask)},
@@ -84,19 +99,14 @@ Result<Table::Installed, std::string> Table::install() {
   const auto have = read_ruleset(socket_, config_.table);
   if (!have) return tl::make_unexpected(have.error());
   nft::Batch batch{config_.table, update_form_};
-  if (had != flags_) batch.new_table(flags_, {});
+  if (flags_ != 0) batch.new_table(flags_, {});  // and if it is not ours to take, the kernel says so
   const auto difference = nft::put_difference(batch, *have, ruleset_);
-  for (const nft::Change& change : *unwanted)
-    if (ruleset_.sets.contains(std::string{nft::set_name(change.element.set())}) &&
-        std::find(difference.emptied.begin(), difference.emptied.end(), change.element.set()) ==
-            difference.emptied.end())
+  for (const nft::Change& change : *unwanted) {
+    const nft::SetId set = change.element.set();
+    if (ruleset_.sets.contains(std::string{nft::set_name(set)}) && !contains(difference.emptied, set))
       batch.change(change);
-  Live again = live_;
-  std::erase_if(again, [&](const auto& one) {
-    return std::find(difference.emptied.begin(), difference.emptied.end(), one.first.set()) ==
-           difference.emptied.end();
-  });
-  put_live(batch, again);
+  }
+  put_live(batch, only(live_, difference.emptied));
   if (!batch.empty())
     if (const auto sent = socket_.send_batch(batch.finish()); !sent) return refused(sent.error());
   return difference.any ? Installed::Replaced : Installed::Adopted;
@@ -178,12 +188,7 @@ Result<bool, std::string> Table::reconfigure(const config::Config& next,
     put_live(batch, live);
   } else {
     const auto difference = nft::put_difference(batch, ruleset_, compiled->ruleset);
-    Live again = live;
-    std::erase_if(again, [&](const auto& one) {
-      return std::find(difference.emptied.begin(), difference.emptied.end(), one.first.set()) ==
-             difference.emptied.end();
-    });
-    put_live(batch, again);
+    put_live(batch, only(live, difference.emptied));
   }
   for (const nft::Change& change : with) batch.change(change);
   record(live, with);

@@ -39,22 +39,11 @@ Result<sys::Done, sys::NftError> dump(sys::NftSocket& socket, Bytes request,
   }
 }
 
-// The scratch table goes, whatever happens.
-class Scratch {
- public:
-  Scratch(sys::NftSocket& socket, std::string table) : socket_{socket}, table_{std::move(table)} {}
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() {
-    nft::Batch batch{table_};
-    batch.delete_table();
-    (void)socket_.send_batch(batch.finish());
-  }
-
- private:
-  sys::NftSocket& socket_;
-  std::string table_;
-};
+void delete_table(sys::NftSocket& socket, const std::string& table) {
+  nft::Batch batch{table};
+  batch.delete_table();
+  (void)socket.send_batch(batch.finish());
+}
 
 Result<nft::QueueForm, std::string> add_queue_rules(sys::NftSocket& socket, const std::string& table,
                                                     const config::Config& config, bool check_peers) {
@@ -98,6 +87,10 @@ nft::UpdateForm probe_update(sys::NftSocket& socket, const std::string& table) {
 
 }  // namespace
 
+ScratchTable::~ScratchTable() {
+  if (socket_ != nullptr) delete_table(*socket_, name_);
+}
+
 Result<std::optional<nft::TableInfo>, std::string> look(sys::NftSocket& socket, const std::string& table) {
   std::optional<nft::TableInfo> there;
   const auto asked = socket.dump(nft::table_request(table, 1), [&there](const nlmsghdr* message) {
@@ -137,12 +130,13 @@ Result<std::vector<nft::Dumped>, std::string> read_elements(sys::NftSocket& sock
 Result<Compiled, std::string> compile(sys::NftSocket& socket, const config::Config& config) {
   auto options = config::ruleset_options(config);
   options.table = beside(config.table);
-  // One that a run left which was killed in here goes first.
-  const std::string text = fmt::format("table inet {0}\ndelete table inet {0}\n", options.table) +
-                           nft::dynamic_ruleset(options, nft::Loading::Dormant);
+  // One that a run left which was killed in here goes first. Not by a line in the text: the kernel lets a
+  // socket that has just deleted something wait when it is closed (15 ms), and libnftables closes its own.
+  if (const auto left = look(socket, options.table); left && *left) delete_table(socket, options.table);
+  const std::string text = nft::dynamic_ruleset(options, nft::Loading::Dormant);
   if (auto loaded = sys::load_ruleset(text, sys::DryRun::No); !loaded)
     return tl::make_unexpected(std::move(loaded.error()));
-  const Scratch scratch{socket, options.table};
+  ScratchTable scratch{socket, options.table};
   const auto form = add_queue_rules(socket, options.table, config, options.check_peers);
   if (!form) return tl::make_unexpected(form.error());
   auto ruleset = read_ruleset(socket, options.table);
@@ -150,12 +144,12 @@ Result<Compiled, std::string> compile(sys::NftSocket& socket, const config::Conf
   const auto update = config.timeout_update == config::TimeoutUpdate::Replace
                           ? nft::UpdateForm::Replace
                           : probe_update(socket, options.table);
-  return Compiled{std::move(*ruleset), *form, update};
+  return Compiled{std::move(*ruleset), *form, update, std::move(scratch)};
 }
 
 std::uint32_t owner_flags(sys::NftSocket& socket, const std::string& table) {
   for (const std::uint32_t flags : {NFT_TABLE_F_OWNER | nft::kPersist, std::uint32_t{NFT_TABLE_F_OWNER}}) {
-    nft::Batch batch{beside(table)};  // there and gone in one transaction
+    nft::Batch batch{table + "-owned"};  // there and gone in one transaction
     batch.new_table(flags, nft::kTableComment);
     batch.delete_table();
     if (socket.send_batch(batch.finish())) return flags;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.hpp"
@@ -30,6 +31,20 @@ namespace icqgate::daemon {
 [[nodiscard]] Result<std::vector<nft::Dumped>, std::string> read_elements(sys::NftSocket& socket,
                                                                           const std::string& table);
 
+// Deletes the table when it goes, if it is there.
+class ScratchTable {
+ public:
+  ScratchTable(sys::NftSocket& socket, std::string name) : socket_{&socket}, name_{std::move(name)} {}
+  ScratchTable(ScratchTable&& other) noexcept
+      : socket_{std::exchange(other.socket_, nullptr)}, name_{std::move(other.name_)} {}
+  ScratchTable& operator=(ScratchTable&&) = delete;
+  ~ScratchTable();
+
+ private:
+  sys::NftSocket* socket_;
+  std::string name_;
+};
+
 // The ruleset of a configuration as the kernel understands it, queue rules included. It is loaded once into a
 // table beside ours, dormant, which hooks nothing; read back; and removed. On the way it shows which forms
 // this kernel takes.
@@ -37,6 +52,9 @@ struct Compiled {
   nft::CompiledRuleset ruleset;
   nft::QueueForm queue_form{};
   nft::UpdateForm update_form{};
+  // To go when the ruleset is in force, not before: the kernel lets whoever adds an xt target wait until what
+  // was deleted before is gone for good (15 ms).
+  ScratchTable scratch;
 };
 [[nodiscard]] Result<Compiled, std::string> compile(sys::NftSocket& socket, const config::Config& config);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Tries the wrappers of src/sys on the running kernel, in a network namespace that this program makes for
-// itself. Usage (root): sys_smoke [queue|conntrack|flows|nftables|interfaces|resolver|servers|files|
-// state|bench [SECONDS]|bench-flows [COUNT]]...; none: all but the two last.
+// itself. Usage (root): sys_smoke [queue|conntrack|flows|nftables|table|names|interfaces|resolver|servers|
+// files|state|bench [SECONDS]|bench-flows [COUNT]]...; none: all but the two last.
 #include "sys_smoke.hpp"
 
 #include <arpa/inet.h>
@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -37,6 +38,11 @@ void give_up(std::string_view what) {
 
 bool shell(const std::string& command) {
   return std::system(("out=$( (" + command + ") 2>&1) || { echo \"$out\" >&2; exit 1; }").c_str()) == 0;
+}
+
+double slow_factor() {
+  const char* const given = std::getenv("SYS_SMOKE_SLOW");
+  return given != nullptr ? std::max(1.0, std::atof(given)) : 1.0;
 }
 
 sockaddr_in socket_address(std::uint16_t port) {
@@ -103,8 +109,8 @@ int main(int argc, char** argv) {
 
   std::vector<std::string_view> wanted(argv + 1, argv + argc);
   if (wanted.empty())
-    wanted = {"queue",    "conntrack", "flows", "nftables", "interfaces",
-              "resolver", "servers",   "files", "state"};
+    wanted = {"queue",      "conntrack", "flows",   "nftables", "table", "names",
+              "interfaces", "resolver",  "servers", "files",    "state"};
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     fmt::print("{}\n", wanted[i]);
     if (wanted[i] == "queue") {
@@ -115,6 +121,10 @@ int main(int argc, char** argv) {
       test_flows();
     } else if (wanted[i] == "nftables") {
       test_nftables();
+    } else if (wanted[i] == "table") {
+      test_table();
+    } else if (wanted[i] == "names") {
+      test_names();
     } else if (wanted[i] == "interfaces") {
       test_interfaces();
     } else if (wanted[i] == "resolver") {

@@ -35,6 +35,9 @@ T must(Result<T, E> result, std::string_view what) {
 // True if the command ended with 0. Its output is left out unless it fails.
 bool shell(const std::string& command);
 
+// What times are to be multiplied by on an emulated machine: SYS_SMOKE_SLOW, or 1.
+double slow_factor();
+
 inline constexpr Ipv4 kLoopback = make_ipv4(127, 0, 0, 1);
 
 sockaddr_in socket_address(std::uint16_t port);
@@ -53,6 +56,8 @@ void test_conntrack();
 void test_flows();
 void bench_flows(std::uint32_t count);
 void test_nftables();
+void test_table();
+void test_names();
 void test_interfaces();
 void test_resolver();
 void test_servers();
