@@ -40,7 +40,7 @@ struct Run {
   std::size_t messages = 0;
 
   void apply(const std::vector<nft::Change>& all) {
-    nft::Batch batch{table};
+    nft::Batch batch{table, nft::UpdateForm::InPlace};
     for (const nft::Change& change : all) batch.change(change);
     messages = batch.messages();
     if (const auto sent = socket.send_batch(batch.finish()); !sent) {

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What becomes of faults, in figures: one table of what was measured and what the goal is.
 
-    figures.py --binary build/release/icqgate              all
-    figures.py --binary ... R2 R4                           these alone
-    figures.py --binary ... --minutes 60 --seed 7 R9        an hour of hostile_zone.py instead of two minutes
+    fault_figures.py --binary build/release/icqgate              all
+    fault_figures.py --binary ... R2 R4                           these alone
+    fault_figures.py --binary ... --minutes 60 --seed 7 R9        an hour of hostile_zone.py instead of two minutes
 
     R2   others flush the ruleset: how long anything was missing
     R3   every failure of DNS: the cases about it, and the zone of R9
