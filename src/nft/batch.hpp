@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,7 +21,7 @@ struct Change {
   enum class Kind : std::uint8_t {
     Add,     // put in; if it is there already, it is the kernel's choice whether it takes this timeout
     Renew,   // put in or, if there, give it this timeout anew; lookups never miss it in between
-    Remove,  // take out; no error if it is gone: add + delete, since the kernel refuses the batch otherwise
+    Remove,  // take out; no error if it is gone
   };
   Kind kind;
   Element element;
@@ -29,7 +30,8 @@ struct Change {
 
 // How an element that may be there is given a timeout anew. Kernels from 6.12 on do it in place; older ones
 // report success and change nothing, so there the element is added, deleted and added again in one
-// transaction.
+// transaction. And how one that may be gone is taken out: from 6.3 on the kernel can be asked to; older ones
+// refuse the whole batch, so it is added and deleted.
 enum class UpdateForm : std::uint8_t { InPlace, Replace };
 
 enum class QueueForm {
@@ -65,15 +67,27 @@ class Batch {
   std::byte* room(std::size_t bytes);
   void begin();
   void end(const nlmsghdr& header);
-  enum class Afresh : bool { No, Yes };  // for an element that is there: its timeout begins anew
-  void element_message(bool add, const Element& element, std::chrono::milliseconds timeout,
-                       Afresh afresh = Afresh::No);
+  enum class Afresh : bool { No, Yes };     // for an element that is there: its timeout begins anew
+  enum class ElementVerb : std::uint16_t {  // NFT_MSG_...SETELEM
+    New = 12,
+    Delete = 14,
+    Destroy = 30,  // no error if it is not there; Linux 6.3, so not in every header
+  };
+  void put_element(ElementVerb verb, const Element& element, std::chrono::milliseconds timeout,
+                   Afresh afresh = Afresh::No);
+  // The last message, if it holds elements: further ones of its kind join it.
+  struct Elements {
+    std::size_t message, list;  // where they begin
+    ElementVerb verb;
+    SetId set;
+  };
 
   std::string table_;
   UpdateForm form_;
   std::vector<std::byte> bytes_;
   std::size_t used_ = 0;
   std::size_t last_ = 0;  // where the last message begins
+  std::optional<Elements> last_elements_;
   std::size_t messages_ = 0;
   std::uint32_t sequence_ = 1;
 };

@@ -93,6 +93,10 @@ class Resolver::Channel : public std::enable_shared_from_this<Channel> {
   void open();
   void ask(std::string name, std::uint16_t qtype, Callback done);
   void reload();
+  void close() {
+    closed_ = true;
+    if (literal_) literal_->close();
+  }
   void use(const std::vector<Endpoint>& servers);
   [[nodiscard]] std::vector<Endpoint> servers() const;
 
@@ -143,6 +147,9 @@ class Resolver::Channel : public std::enable_shared_from_this<Channel> {
   std::string broken_;  // why there is no channel
   bool stale_ = false;  // resolv.conf was to be read again and could not be
   bool reloading_ = false;
+  bool processing_ = false;  // c-ares is on the stack
+  bool closed_ = false;      // nobody waits for an answer any more
+  std::vector<std::pair<Callback, Reply>> ready_;
   std::vector<std::unique_ptr<Question>> again_;
   std::shared_ptr<Channel> literal_;
   AresChannel channel_;  // last: destroying it calls back into the members above
@@ -285,7 +292,12 @@ void Resolver::Channel::answered(std::unique_ptr<Question> question, int status,
 }
 
 void Resolver::Channel::deliver(Callback done, Reply reply) {
-  // Posted: c-ares is on the stack and must not be met again from inside its callback.
+  // c-ares is on the stack and must not be met again from inside its callback: process() calls `done` once it
+  // has returned, which is a turn of the loop sooner than posting it.
+  if (processing_) {
+    ready_.emplace_back(std::move(done), std::move(reply));
+    return;
+  }
   asio::post(loop_, [alive = weak_from_this(), done = std::move(done), reply = std::move(reply)]() mutable {
     if (!alive.expired()) done(std::move(reply));
   });
@@ -336,8 +348,13 @@ void Resolver::Channel::wait(const std::shared_ptr<Watch>& watch, ares_socket_t 
 
 void Resolver::Channel::process(ares_socket_t readable, ares_socket_t writable) {
   if (!channel_) return;
+  const auto self = shared_from_this();  // `done` may let go of the resolver
+  processing_ = true;
   ares_process_fd(channel_.get(), readable, writable);
+  processing_ = false;
   set_timer();
+  for (auto& [done, reply] : std::exchange(ready_, {}))
+    if (!closed_) done(std::move(reply));
 }
 
 void Resolver::Channel::set_timer() {
@@ -359,7 +376,7 @@ Resolver::Resolver(asio::io_context& loop, std::vector<Endpoint> servers)
     : channel_{std::make_shared<Channel>(loop, servers, std::make_shared<Channel>(loop, servers, nullptr))} {
   channel_->reload();
 }
-Resolver::~Resolver() = default;
+Resolver::~Resolver() { channel_->close(); }
 
 void Resolver::ask(std::string absolute_name, std::uint16_t qtype, Callback done) {
   channel_->ask(std::move(absolute_name), qtype, std::move(done));

@@ -104,7 +104,7 @@ class Hostile:
 
     # -- what happens to the zone
     def rotate(self):
-        old = self.truth.now or [LOGIN]
+        old = self.truth.now or self.fresh(1)  # LOGIN has no echo
         self.publish([*self.chance.sample(old, min(len(old), 2)), *self.fresh(2)], self.chance.choice((0, 1, 2, 5)))
 
     def swap_all(self):

@@ -63,6 +63,20 @@ struct Message {
   [[nodiscard]] std::vector<std::byte> key() const {
     return test_nested(element().at(NFTA_SET_ELEM_KEY)).at(NFTA_DATA_VALUE);
   }
+  // of all its elements, in their order
+  [[nodiscard]] std::vector<std::vector<std::byte>> keys() const {
+    std::vector<std::vector<std::byte>> all;
+    const auto& list = attributes.at(NFTA_SET_ELEM_LIST_ELEMENTS);
+    for (std::size_t at = 0; at + sizeof(nlattr) <= list.size();) {
+      nlattr head{};
+      std::memcpy(&head, list.data() + at, sizeof head);
+      REQUIRE((head.nla_len >= sizeof head && head.nla_len <= list.size() - at));
+      const auto entry = ::attributes(Bytes{list}.subspan(at + sizeof head, head.nla_len - sizeof head));
+      all.push_back(test_nested(entry.at(NFTA_SET_ELEM_KEY)).at(NFTA_DATA_VALUE));
+      at += (head.nla_len + 3u) / 4 * 4;
+    }
+    return all;
+  }
   static Attributes test_nested(const std::vector<std::byte>& value) { return ::attributes(value); }
   [[nodiscard]] bool adds() const { return type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM); }
   [[nodiscard]] bool removes() const { return type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELSETELEM); }
@@ -182,9 +196,47 @@ TEST_CASE("the largest element in a table with the longest name", "[nft][batch]"
       Element::server(*parse_address("2001:db8::20"), {*parse_address("2001:db8::5"), Port{5190}});
   for (int i = 0; i < 100; ++i) batch.change({Kind::Renew, large, milliseconds{1}});
   const auto all = inner(batch);
-  REQUIRE(all.size() == 300);
-  CHECK(text_of(all[299].attributes.at(NFTA_SET_ELEM_LIST_TABLE)) == name);
-  CHECK(all[299].key() == std::vector<std::byte>(large.key().begin(), large.key().end()));
+  REQUIRE(all.size() ==
+          201);  // add, delete, then twice 99 add (which the next one's add joins) and delete, add
+  CHECK(text_of(all[200].attributes.at(NFTA_SET_ELEM_LIST_TABLE)) == name);
+  CHECK(all[200].key() == std::vector<std::byte>(large.key().begin(), large.key().end()));
+}
+
+TEST_CASE("elements for one set that say the same share messages", "[nft][batch]") {
+  const auto server = [](std::uint32_t i) { return Element::login({Ipv4{0xc6120000 + i}, Port{5190}}); };
+  SECTION("in order, and only as far as a list's size goes") {
+    const auto form = GENERATE(UpdateForm::InPlace, UpdateForm::Replace);
+    Batch batch{"icqgate", form};
+    for (std::uint32_t i = 0; i < 3000; ++i) batch.change({Kind::Add, server(i), milliseconds{1000}});
+    const auto all = inner(batch);
+    CHECK(all.size() > 1);
+    CHECK(all.size() < 10);
+    std::uint32_t next = 0;
+    for (const Message& one : all) {
+      for (const auto& key : one.keys()) {
+        const Element expected = server(next++);
+        REQUIRE(key == std::vector<std::byte>(expected.key().begin(), expected.key().end()));
+      }
+    }
+    CHECK(next == 3000);
+  }
+  SECTION("another set, another verb or anything between begins a new one") {
+    Batch batch{"icqgate", UpdateForm::InPlace};
+    batch.change({Kind::Renew, server(1), milliseconds{1000}});
+    batch.change({Kind::Renew, server(2), milliseconds{1000}});
+    batch.change({Kind::Renew, Element::session(kClient), milliseconds{1000}});
+    batch.change({Kind::Renew, server(3), milliseconds{1000}});
+    batch.change({Kind::Remove, server(3), {}});
+    batch.change({Kind::Remove, server(4), {}});
+    batch.append_queue_rule("peer_queue", 5191, false, QueueForm::Native);
+    batch.change({Kind::Remove, server(5), {}});
+    const auto all = inner(batch);
+    REQUIRE(all.size() == 6);
+    CHECK(all[0].keys().size() == 2);
+    CHECK(all[3].keys().size() == 2);
+    CHECK(all[3].type == (NFNL_SUBSYS_NFTABLES << 8 | 30));  // NFT_MSG_DESTROYSETELEM
+    CHECK(all[5].keys().size() == 1);
+  }
 }
 
 TEST_CASE("a batch can be used again", "[nft][batch]") {
