@@ -94,8 +94,11 @@ std::vector<Query> Schedule::due(TimePoint now) {
   std::vector<Query> queries;
   for (auto& [query, entry] : entries_) {
     if (entry.asked_until && *entry.asked_until <= now) note_failure(entry, "timed out", now);
-    if (entry.asked_until || entry.next_ask > now || !spend(now)) continue;
+    const bool beside = entry.asked_until && entry.hurried && *entry.hurried <= now;
+    if ((entry.asked_until && !beside) || (!beside && entry.next_ask > now) || !spend(now)) continue;
+    entry.hurried.reset();
     entry.last_asked = now;
+    ++entry.under_way;
     entry.asked_until = now + policy_.timeout;
     queries.push_back(query);
   }
@@ -122,6 +125,7 @@ void Schedule::note_failure(Entry& entry, std::string why, TimePoint now) {
   for (std::uint32_t i = 0; i < entry.failures && wait < policy_.retry_most; ++i)
     wait = std::min(2 * wait, policy_.retry_most);
   if (wait < policy_.retry_most) ++entry.failures;
+  entry.under_way = 0;
   entry.hurried.reset();  // the retry will do
   entry.asked_until.reset();
   entry.next_ask = now + wait - jitter(wait);
@@ -145,6 +149,7 @@ std::vector<Schedule::Fresh> Schedule::answered(const Query& query, const Answer
 
   const auto records =
       no_error ? of_type(query.type, answer, policy_.most_addresses) : std::vector<AddressRecord>{};
+  entry.under_way = 0;
   entry.asked_until.reset();
   entry.failures = 0;  // the resolver works, whatever it says
   if (records.empty()) {
@@ -212,7 +217,9 @@ bool Schedule::hurry(const Query& query, TimePoint now) {
   Entry& entry = found->second;
   const TimePoint soonest = entry.last_asked ? *entry.last_asked + policy_.hurry_again : now;
   const TimePoint wanted = std::max(now, soonest);
-  if (entry.asked_until) {  // its answer may be older than what the other one knows
+  if (entry.asked_until) {
+    // What is under way may bring an answer that is older than what the other one knows, or none: a server
+    // that does not answer is waited for long.
     const bool first = !entry.hurried;
     entry.hurried = wanted;
     return first;
@@ -233,6 +240,10 @@ void Schedule::hurry_failed(TimePoint now) {
 void Schedule::failed(const Query& query, std::string why, TimePoint now) {
   const auto found = entries_.find(query);
   if (found == entries_.end() || !found->second.asked_until) return;
+  if (found->second.under_way > 1) {  // the other query may do better
+    --found->second.under_way;
+    return;
+  }
   note_failure(found->second, std::move(why), now);
 }
 
@@ -279,6 +290,7 @@ std::optional<TimePoint> Schedule::next_deadline() const {
   if (!evicted_.empty()) consider(TimePoint{});
   for (const auto& [query, entry] : entries_) {
     consider(entry.asked_until ? *entry.asked_until : std::max(entry.next_ask, affordable()));
+    if (entry.asked_until && entry.hurried) consider(std::max(*entry.hurried, affordable()));
     if (keeps_expired(query, entry)) continue;
     // One that ends once the next query is due waits for what that says, however long the budget delays it.
     for (const auto& [address, good] : entry.addresses)

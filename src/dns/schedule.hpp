@@ -121,7 +121,8 @@ class Schedule {
     std::optional<TimePoint> last_success;
     std::optional<TimePoint> failing_since;
     std::optional<TimePoint> last_asked;
-    std::optional<TimePoint> hurried;  // wanted again from then on, while a query was under way
+    std::optional<TimePoint> hurried;  // wanted again from then on, although a query is under way
+    std::uint32_t under_way = 0;       // queries without an answer, of those since the last one
   };
 
   [[nodiscard]] std::chrono::seconds clamped(std::chrono::seconds ttl) const noexcept;

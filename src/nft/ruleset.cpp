@@ -69,6 +69,10 @@ void dynamic_sets(std::string& out, const RulesetOptions& options, const Words& 
       "\tset first_syn {\n\t\tcomment \"outbound SYNs left to the other tables\"\n"
       "\t\ttype ipv4_addr . inet_service . ipv4_addr . inet_service\n\t\tsize 65536\n\t\tflags "
       "dynamic,timeout\n"
+      "\t\ttimeout 30s\n\t}\n\n"
+      "\tset second_syn {\n\t\tcomment \"the same, to a login port, when sent again\"\n"
+      "\t\ttype ipv4_addr . inet_service . ipv4_addr . inet_service\n\t\tsize 65536\n\t\tflags "
+      "dynamic,timeout\n"
       "\t\ttimeout 30s\n\t}\n\n";
   name_sets(out);
   client_sets(out, w);
@@ -128,7 +132,16 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
               "Others are left to the other tables first. What they pass is not ours to police (see "
               "`after`); if")
           .note("the SYN comes again they dropped it, and it needs our mark: then it must prove to be ICQ.")
-          .rule("ip saddr . tcp sport . ip daddr . tcp dport @first_syn goto pending")
+          .note(
+              "On a login port it may be a server that DNS is being asked about: there the third SYN is soon "
+              "enough.");
+      for (const Port port : options.login_ports)
+        chain.rule(
+            fmt::format("tcp dport {} ip saddr . tcp sport . ip daddr . tcp dport @first_syn "
+                        "ip saddr . tcp sport . ip daddr . tcp dport != @second_syn "
+                        "add @second_syn {{ ip saddr . tcp sport . ip daddr . tcp dport }} accept",
+                        port.get()));
+      chain.rule("ip saddr . tcp sport . ip daddr . tcp dport @first_syn goto pending")
           .rule("add @first_syn { ip saddr . tcp sport . ip daddr . tcp dport }");
     }
   }

@@ -122,3 +122,27 @@ TEST_CASE("another resolver makes what failed due at once, and nothing else", "[
   schedule.hurry_failed(kStart + 2s);
   CHECK(schedule.due(kStart + 2s) == std::vector<Query>{kA});
 }
+
+TEST_CASE("a query that takes long gets one beside it when somebody is in a hurry", "[dns][schedule]") {
+  Schedule schedule = started();
+  CHECK(schedule.hurry(kA, kStart + 1s));
+  CHECK(schedule.next_deadline() == kStart + 2s);
+  CHECK(schedule.due(kStart + 1s).empty());
+  CHECK(schedule.due(kStart + 2s) == std::vector<Query>{kA});
+  CHECK(schedule.due(kStart + 3s).empty());
+  SECTION("the later one is answered") {
+    CHECK(schedule.answered(kA, answer_of(kA, {{v4(1), 300s}}), kStart + 3s).size() == 1);
+    schedule.failed(kA, "timed out", kStart + 4s);  // the first: nobody waits for it
+    CHECK(state_of(schedule, kA).last_error.empty());
+  }
+  SECTION("the first fails before the later one is answered") {
+    schedule.failed(kA, "timed out", kStart + 3s);
+    CHECK(state_of(schedule, kA).last_error.empty());
+    CHECK(schedule.answered(kA, answer_of(kA, {{v4(1), 300s}}), kStart + 4s).size() == 1);
+  }
+  SECTION("both fail") {
+    schedule.failed(kA, "timed out", kStart + 3s);
+    schedule.failed(kA, "SERVFAIL", kStart + 4s);
+    CHECK(state_of(schedule, kA).last_error == "SERVFAIL");
+  }
+}
