@@ -11,7 +11,7 @@ from cases.memory import state
 from handles import expect, expect_equal, wait_until
 from lab import CLIENT, CLIENT2, LOGIN, LOGIN2
 from name_steps import allowed, helper, known, lane, login_addresses, never_allowed, wait_known
-from steps import start_icqgate, unreachable
+from steps import UIN2, expect_failure, go_online, log_in, start_icqgate, unreachable
 from zones import FORGER, GATEWAY, KNOT, NAME, UNBOUND, far
 
 RARELY = {"ttl-min": 60, "ttl-max": 60, "keep": 600}
@@ -176,3 +176,16 @@ def unknown_server(lab):
     asked = lab.zones.asked() - before
     expect(asked <= 20, f"{asked} questions for two hundred SYNs and their retransmissions")
     expect_equal(login_addresses(lab), {LOGIN, LOGIN2, far(1)}, "the login set")
+
+
+@case(zones=[], start=False, config={**RARELY, "hold-answers": "no"})
+def unknown_server_beside_a_session(lab):
+    """MUST: a second user at a client that has a session logs in at a new address too, which its own resolver knew first:
+    the connection is not taken for one to a peer. NOT: an address that DNS does not name lets a login through."""
+    start_icqgate(lab)
+    go_online(lab)
+    lab.zones.set_login([LOGIN, LOGIN2, far(1)])
+    never_allowed(lab, far(1))
+    log_in(lab, uin=UIN2, session="b", login=far(1))
+    expect(allowed(lab, far(1)), "the login passed, but not for an answer")
+    expect_failure("a login at an address that DNS does not name", log_in, lab, uin=UIN2 + 1, session="c", login=far(2))
