@@ -102,6 +102,10 @@ bool Engine::is_of(const IpAddress& address, const LoginAddress& login, const dn
 }
 
 std::vector<Port> Engine::ports_of(const LoginAddress& login) const {
+  if (!login.fixed && login.owners.size() == 1) {
+    const auto name = login_names_.find(login.owners[0].name);
+    return name == login_names_.end() ? std::vector<Port>{} : name->second.ports;
+  }
   std::set<Port> ports;
   if (login.fixed) ports.insert(login.fixed_ports.begin(), login.fixed_ports.end());
   for (const auto& owner : login.owners)
@@ -112,6 +116,7 @@ std::vector<Port> Engine::ports_of(const LoginAddress& login) const {
 
 // Elements for ports that came, none for those that went. New ones get their timeout by settle().
 void Engine::set_ports(const IpAddress& address, LoginAddress& login, const std::vector<Port>& ports) {
+  if (ports == login.ports) return;
   std::string text;
   for (const auto& owner : login.owners) text += (text.empty() ? "" : ", ") + owner.name;
   std::vector<Port> fresh;
@@ -194,28 +199,29 @@ void Engine::drop_address(const IpAddress& address, Reason reason) {
 // addresses-per-name and addresses-total: idle addresses go first, and among them those named longest ago. A
 // flow to one that goes all the same goes on: its mark, not the set, lets it pass.
 void Engine::keep_limits(const dns::Query& query) {
-  std::vector<IpAddress> of_name;
-  std::vector<IpAddress> all;
+  std::vector<Candidate> of_name;
+  std::vector<Candidate> all;
+  of_name.reserve(logins_.size());
+  all.reserve(logins_.size());
   for (const auto& [address, login] : logins_) {
     if (login.fixed) continue;
-    all.push_back(address);
-    if (is_of(address, login, query)) of_name.push_back(address);
+    const Candidate one{login.flows > 0, login.heard, address};
+    all.push_back(one);
+    if (is_of(address, login, query)) of_name.push_back(one);
   }
-  evict(std::move(of_name), config_.addresses_per_name);
-  std::erase_if(all, [this](const auto& address) { return !logins_.contains(address); });
-  evict(std::move(all), config_.addresses_total);
+  evict(of_name, config_.addresses_per_name);
+  if (all.size() <= config_.addresses_total) return;
+  std::erase_if(all, [this](const Candidate& one) { return !logins_.contains(one.address); });
+  evict(all, config_.addresses_total);
 }
 
-void Engine::evict(std::vector<IpAddress> candidates, std::size_t most) {
+void Engine::evict(std::vector<Candidate>& candidates, std::size_t most) {
   if (candidates.size() <= most) return;
-  const auto rank = [this](const IpAddress& address) {
-    const LoginAddress& login = logins_.at(address);
-    return std::tuple{login.flows > 0, login.heard, address};
-  };
-  std::sort(candidates.begin(), candidates.end(),
-            [&rank](const auto& a, const auto& b) { return rank(a) < rank(b); });
-  candidates.resize(candidates.size() - most);
-  for (const IpAddress& address : candidates) drop_address(address, Reason::OverLimit);
+  const auto excess = static_cast<std::ptrdiff_t>(candidates.size() - most);
+  std::nth_element(candidates.begin(), candidates.begin() + excess, candidates.end());
+  std::sort(candidates.begin(), candidates.begin() + excess);  // in an order that does not depend on hashes
+  for (auto one = candidates.begin(); one != candidates.begin() + excess; ++one)
+    drop_address(one->address, Reason::OverLimit);
 }
 
 // Addresses that the configuration names itself.

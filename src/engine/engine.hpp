@@ -294,7 +294,13 @@ class Engine {
   [[nodiscard]] bool is_held(const IpAddress& address, const LoginAddress& login) const;
   void drop_address(const IpAddress& address, Reason reason);
   void keep_limits(const dns::Query& query);
-  void evict(std::vector<IpAddress> candidates, std::size_t most);
+  struct Candidate {  // for eviction, the first to go being the least
+    bool in_use;
+    TimePoint heard;
+    IpAddress address;
+    friend auto operator<=>(const Candidate&, const Candidate&) = default;
+  };
+  void evict(std::vector<Candidate>& candidates, std::size_t most);
   void fix_addresses();
   void flow_on(const IpAddress& address);
   void flow_off(const IpAddress& address);
