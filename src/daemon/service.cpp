@@ -5,6 +5,7 @@
 #include <net/if.h>
 
 #include <array>
+#include <boost/asio/post.hpp>
 #include <cerrno>
 #include <csignal>
 #include <random>
@@ -120,7 +121,6 @@ bool Service::run() {
   for (const Lane lane : {Lane::Control, Lane::Peer, Lane::Names}) watch(lane);
   wait_for_signal();
   take_up_state();
-  list_flows();
   watch_table();
   trust_dns_servers();
   step(engine::Tick{});
@@ -129,6 +129,7 @@ bool Service::run() {
   every(surroundings_timer_, kLookAround, &Service::look_around);
   every(table_timer_, kLookAround, &Service::look_after_table);
   every(resolver_timer_, kFollowResolver, &Service::follow_resolver);
+  asio::post(loop_, [this] { list_flows(); });
   list_flows_again();
   look_around();
   loop_.run();

@@ -213,7 +213,8 @@ void Service::take_up_state() {
     }
     writer_ = std::make_unique<StateWriter>(config_.state);
   }
-  auto ports = engine_.server_ports();
+  // A walk over conntrack takes its milliseconds: only where there is a session that it may confirm.
+  std::set<Port> ports;
   for (const auto& session : restored.saved.sessions) ports.insert(session.flow.outside.port);
   const auto& marks = table_.marks();
   for (const Port port : ports) {
