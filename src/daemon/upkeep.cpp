@@ -182,11 +182,11 @@ void Service::wait_for_flows() {
     std::vector<engine::FlowKey> ended;
     (void)flow_events_->receive([&ended](const sys::Flow& flow) { ended.push_back(key_of(flow)); });
     for (const auto& key : ended) step(engine::FlowEnded{key});
+    wait_for_flows();  // first: list_flows() may subscribe anew, which ends this wait
     if (flow_events_->lost() != flow_events_lost_) {
       flow_events_lost_ = flow_events_->lost();
       list_flows();
     }
-    wait_for_flows();
   });
 }
 
