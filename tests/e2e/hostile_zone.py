@@ -216,7 +216,7 @@ class Hostile:
         for _ in range(FLOWS):
             self.open_flow(self.chance.choice(self.truth.now), keep=True)
         self.sampler.call("watch", set="login4", pause=0.008)
-        self.start = time.monotonic()
+        self.start = self.kept_alive = time.monotonic()
 
     def allowed(self):
         return {one["address"] for one in self.lab.status()["addresses"]}
@@ -272,6 +272,10 @@ class Hostile:
             raise Failure(f"icqgate has ended by itself, exit status {self.lab.daemon.popen.returncode}:\n"
                           + self.lab.daemon.log()[-3000:])
         self.memory.append((time.monotonic(), self.lab.daemon.memory(), self.generation))
+        if time.monotonic() - self.kept_alive > 60:  # as clients do: a session that is silent for `session-idle` is over
+            self.kept_alive = time.monotonic()
+            for number in (0, 1):
+                self.lab.client.call("keep_alive", session=f"s{number}")
         for event in self.client.seen("flow-ended"):
             if self.living.pop(event["flow"], None):
                 self.violated(f"the flow {event['flow']} to {event['address']} was cut: {event['how']}")
