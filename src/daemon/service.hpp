@@ -100,6 +100,7 @@ class Service {
   void watch_flows();
   void wait_for_flows();
   void take_up_state();
+  void forget_foreign_servers();
   void save_if_changed();
   void save();
   void watch_writer();

@@ -254,6 +254,14 @@ Result<sys::Done, std::string> Table::remove() {
   return sys::Done{};
 }
 
+std::vector<nft::Element> Table::elements(nft::SetId set) const {
+  std::vector<nft::Element> found;
+  const auto now = Clock::now();
+  for (const auto& [element, until] : live_)
+    if (element.set() == set && until > now) found.push_back(element);
+  return found;
+}
+
 std::map<std::string, std::uint64_t> Table::counters() {
   std::map<std::string, std::uint64_t> counters;
   (void)socket_.dump(nft::counters_request(config_.table, 1), [&](const nlmsghdr* message) {

@@ -65,6 +65,9 @@ class Table {
   [[nodiscard]] Result<sys::Done, std::string> restore();
   [[nodiscard]] Result<sys::Done, std::string> remove();
 
+  // What it has put into that set, or adopted, and has not ended.
+  [[nodiscard]] std::vector<nft::Element> elements(nft::SetId set) const;
+
   // Packets counted by the ruleset's named counters.
   [[nodiscard]] std::map<std::string, std::uint64_t> counters();
 

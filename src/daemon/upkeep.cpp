@@ -226,6 +226,7 @@ void Service::take_up_state() {
         restored.alive.push_back(key_of(flow));
   }
   step(restored);
+  forget_foreign_servers();
   saved_version_ = engine_.saved_version();
   if (!found) return;
   const auto now = engine_.snapshot(Clock::now());
@@ -234,6 +235,18 @@ void Service::take_up_state() {
   sys::log_notice("{}: {} addresses, {} of {} sessions and {} of {} pinholes taken up", config_.state,
                   addresses, now.sessions.size(), was.sessions.size(), now.pinholes.size(),
                   was.pinholes.size());
+}
+
+// An adopted table may hold login servers of another configuration, or of answers that the state file does
+// not know: nobody would renew them, and nobody take them out.
+void Service::forget_foreign_servers() {
+  std::set<nft::Element> known;
+  for (const auto& address : engine_.snapshot(Clock::now()).addresses)
+    known.insert(nft::Element::login(address.server));
+  for (const auto set : {nft::SetId::Login4, nft::SetId::Login6})
+    for (const nft::Element& element : table_.elements(set))
+      if (!known.contains(element)) changes_.push_back({nft::Change::Kind::Remove, element});
+  flush_changes();
 }
 
 // Soon after a change, and from time to time for what moves by itself; never more often, for the disk's sake.

@@ -150,6 +150,8 @@ void Engine::restore_pinhole(const Saved::Pinhole& saved) {
   if (!lives) {
     // Its session ended while nobody looked: what the kernel may still hold of it goes.
     change(nft::Change::Kind::Remove, nft::Element::pinhole(saved.client, saved.port));
+    if (config_.masquerade && forward == forwards_.end())
+      change(nft::Change::Kind::Remove, nft::Element::forward(saved.port, saved.client, saved.port));
     report({.what = What::PinholeClosed,
             .reason = Reason::ConnectionClosed,
             .client = IpAddress{saved.client},

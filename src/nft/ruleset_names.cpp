@@ -94,8 +94,8 @@ void name_chains(std::string& out, const RulesetOptions& options, const Words& w
     {
       Chain forwarded{out, "dns_forwarded", "answers from outside: those of our own resolvers only"};
       for (const auto& lan : options.lan) forwarded.rule(fmt::format("iifname \"{}\" accept", lan));
-      forwarded.rule("ip saddr @dns_servers4 goto dns_answer")
-          .rule("ip6 saddr @dns_servers6 goto dns_answer");
+      forwarded.rule("ct direction reply ip saddr @dns_servers4 goto dns_answer")
+          .rule("ct direction reply ip6 saddr @dns_servers6 goto dns_answer");
     }
   }
   {
