@@ -40,7 +40,8 @@ Result<config::Config, std::vector<ReadError>> read_config(const std::string& fi
                                                            const std::vector<std::string>& options) {
   constexpr std::size_t kMost = 1 << 20;
   std::string text;
-  const bool there = named || std::filesystem::exists(file);
+  std::error_code unreadable;  // read_file() says it better
+  const bool there = named || std::filesystem::exists(file, unreadable) || unreadable;
   if (there) {
     auto read = sys::read_file(file, kMost);
     if (!read)

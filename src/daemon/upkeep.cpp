@@ -126,7 +126,8 @@ void Service::trust_dns_servers() {
 // --- conntrack
 
 namespace {
-engine::FlowKey key_of(const sys::Flow& flow) { return {flow.original.source, flow.original.destination}; }
+// As the forward hook sees it: between destination NAT and source NAT.
+engine::FlowKey key_of(const sys::Flow& flow) { return {flow.original.source, flow.reply.source}; }
 }  // namespace
 
 // Which flows to servers are alive. The kernel picks them by port, so other flows cost next to nothing.

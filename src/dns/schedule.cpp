@@ -271,9 +271,10 @@ std::vector<IpAddress> Schedule::expire(TimePoint now) {
   std::set<IpAddress> over;
   over.swap(evicted_);
   for (auto& [query, entry] : entries_) {
-    if (entry.next_ask <= now || keeps_expired(query, entry)) continue;
+    if (keeps_expired(query, entry)) continue;
     std::erase_if(entry.addresses, [&](const auto& item) {
-      if (item.second.until > now) return false;
+      // One that ends once the next query is due waits for what that says (as in next_deadline()).
+      if (item.second.until > now || item.second.until >= entry.next_ask) return false;
       over.insert(item.first);
       return true;
     });

@@ -13,6 +13,8 @@ using std::chrono::seconds;
 
 namespace {
 
+constexpr seconds kYoung{
+    5};  // a flow whose first packet may still wait for a verdict: not listed by conntrack
 constexpr seconds kLeastHold{60};  // of the kernel's timeout while a name or flow holds an address
 constexpr seconds kEarly{30};      // renewed so long before it ends
 constexpr milliseconds kSlack{
@@ -173,7 +175,10 @@ void Engine::settle(const IpAddress& address, LoginAddress& login) {
              std::chrono::ceil<seconds>(end - now_));
   }
   const TimePoint check =
-      held ? login.until - std::min<TimePoint::duration>((login.until - now_) / 2, kEarly) : login.until;
+      held
+          ? login.until - std::min<TimePoint::duration>((login.until - now_) / 2, kEarly)
+          // An end within kSlack of the kernel's is not worth a change; a timer in the past would never rest.
+          : std::max(login.until, end);
   if (check == login.check) return;
   login.check = check;
   arm(check, Timer::Kind::Login, address);
@@ -288,8 +293,6 @@ void Engine::on_flow_ended(const FlowKey& key) {
 
 // conntrack is right about what is alive, whatever was missed.
 void Engine::on_flows_listed(const FlowsListed& listed) {
-  constexpr seconds kYoung{
-      5};  // its first packet may still wait for a verdict, which conntrack does not list
   const auto told = [&listed](const FlowKey& key) {
     return std::find(listed.ports.begin(), listed.ports.end(), key.outside.port) != listed.ports.end();
   };

@@ -144,7 +144,8 @@ void Engine::on_timer(const Timer& timer) {
         end_flow(key, Reason::Idle);
         return;
       }
-      if (const auto grant = servers_.find({key.inside.address, key.outside}); grant != servers_.end()) {
+      if (const auto grant = servers_.find({key.inside.address, key.outside});
+          grant != servers_.end() && is_client(key.inside.address)) {
         grant->second.until = now_ + config_.pinhole_timeout;
         change(nft::Change::Kind::Renew, nft::Element::server(key.inside.address, key.outside),
                config_.pinhole_timeout);

@@ -168,6 +168,7 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
 
 void Engine::grant(const IpAddress& from, const Endpoint& server, std::optional<Uin> uin,
                    const std::string& name) {
+  if (!is_client(from)) return;  // any more: the configuration has changed meanwhile
   auto& granted = servers_[{from, server}];
   granted.until = now_ + kGrantLife;
   arm(granted.until, Timer::Kind::Server, ServerKey{from, server});

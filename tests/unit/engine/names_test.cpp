@@ -418,3 +418,20 @@ TEST_CASE("at the limit, an address held by a flow does not make the named ones 
   CHECK(login_server(gateway, kLogin));
   CHECK(gateway.live(nft::SetId::Login4) == 2);
 }
+
+TEST_CASE("a loop that is late does not hang at an address's end", "[engine][names]") {
+  using std::chrono::microseconds;
+  Gateway gateway;
+  const auto start = gateway.now;
+  const auto at = [&](auto span) {
+    gateway.now = start + span;
+    gateway.step(engine::Tick{});
+  };
+  gateway.answer("login.icq.com", {kLogin, kLogin2}, seconds{300});
+  at(seconds{299});
+  gateway.answer("login.icq.com", {kLogin2}, seconds{300});
+  at(seconds{300} + microseconds{5});
+  at(seconds{900} + microseconds{1});  // between the kernel's end and the engine's
+  at(seconds{902});
+  CHECK_FALSE(login_server(gateway, kLogin));
+}
