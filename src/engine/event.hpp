@@ -72,7 +72,7 @@ struct Restored {
   Saved saved;
   std::vector<FlowKey> alive;
 };
-// The administrator wants it otherwise. Keys of the table itself (config::needs_restart) are the same.
+// The administrator wants it otherwise. Keys of the table itself (config::restart_keys) are the same.
 struct Reconfigured {
   config::Config config;
 };
