@@ -319,13 +319,7 @@ void Service::after_step() {
   (void)queues_.control.flush();  // verdicts for packets that were held
   for (const auto& report : reports_) log_.write(report, Clock::now());
   reports_.clear();
-  if (std::exchange(list_soon_, false)) {
-    // Flows to it may be older than what we know of it.
-    soon_timer_.expires_after(std::chrono::seconds{1});
-    soon_timer_.async_wait([this](boost::system::error_code error) {
-      if (!error) list_flows();
-    });
-  }
+  if (std::exchange(list_soon_, false)) list_flows_soon();
   save_if_changed();
   arm_timer();
 }

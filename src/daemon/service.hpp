@@ -97,10 +97,11 @@ class Service {
   void trust_dns_servers();
   void list_flows();
   void list_flows_again();
+  void list_flows_soon();
   void watch_flows();
   void wait_for_flows();
   void take_up_state();
-  void forget_foreign_servers();
+  void forget_foreign();
   void save_if_changed();
   void save();
   void watch_writer();
@@ -121,6 +122,8 @@ class Service {
   std::uint64_t flow_events_lost_ = 0;
   static constexpr std::chrono::seconds kListFlows{30};  // at the soonest, beside the events
   std::chrono::milliseconds list_span_{kListFlows};
+  std::chrono::milliseconds list_took_{0};  // the last one
+  bool list_armed_ = false;                 // one comes soon
   engine::Engine engine_;
   EventLog log_;
   std::array<Descriptor, 3> queue_descriptors_;  // by lane

@@ -27,9 +27,9 @@ using std::chrono::seconds;
 constexpr std::int64_t kMost32 = std::numeric_limits<std::uint32_t>::max();
 constexpr std::size_t kMostReason = 64;
 constexpr std::size_t kMostDepth = 16;  // 4 are in use: file, list, entry, owner
-// All lists full, and as much again for keys of a later version.
-constexpr std::size_t kMostValues =
-    2 * (5 * kMostSavedAddresses + 12 * kMostSavedSessions + 10 * kMostSavedPinholes);
+// All lists full are some 4 million; the rest is for sessions with several hosts, and for keys of a later
+// version.
+constexpr std::size_t kMostValues = 8'000'000;
 
 // A value as the file has it, cut short.
 std::string words_of(const json* found) {
@@ -72,6 +72,10 @@ std::optional<Ipv4> parse_ipv4(std::string_view text) {
 std::optional<std::string> parse_owner_name(const std::string& text) {
   if (dns::parse_name(text) != text) return std::nullopt;
   return text;
+}
+
+std::optional<std::string> parse_host(const std::string& text) {
+  return parse_address(text) ? text : parse_owner_name(text);
 }
 
 std::optional<std::string> parse_format(const std::string& text) {
@@ -125,6 +129,23 @@ class Object {
     if (!parsed) report(key, expected, found);
     return parsed ? std::move(*parsed) : typename decltype(parsed)::value_type{};
   }
+  // A list of such texts.
+  template <class Parse>
+  std::vector<std::string> texts(const char* key, std::size_t most, Parse parse,
+                                 std::string_view expected) const {
+    const json* const found = find(key);
+    if (!found || !found->is_array() || found->size() > most) {
+      report(key, fmt::format("a list of at most {}", most), found);
+      return {};
+    }
+    std::vector<std::string> taken;
+    for (const json& one : *found) {
+      auto parsed = one.is_string() ? parse(one.get_ref<const std::string&>()) : std::nullopt;
+      if (!parsed) report(key, expected, &one);
+      taken.push_back(parsed.value_or(""));
+    }
+    return taken;
+  }
   // There or not: null is a value, absence is not.
   bool is_null(const char* key) const {
     const json* const found = find(key);
@@ -173,12 +194,16 @@ Saved::Address take_address(const Object& object) {
 Saved::Session take_session(const Object& object) {
   Saved::Session session;
   session.flow = object.flow();
+  session.conntrack = static_cast<std::uint32_t>(object.number("conntrack", 0, kMost32));
+  session.hosts =
+      object.texts("hosts", kMostSavedHosts, parse_host, "a host name in lower case, or an address");
   if (const auto uin = object.number_or_null("uin", 1)) session.uin = Uin{*uin};
   session.online = object.flag("online");
   session.moving = object.flag("moving");
   if (!object.is_null("external")) session.external = object.text("external", parse_ipv4, "an IPv4 address");
-  session.to_server = object.number_or_null("to_server", 0);
-  session.to_client = object.number_or_null("to_client", 0);
+  session.exact = object.flag("exact");
+  session.to_server = static_cast<std::uint32_t>(object.number("to_server", 0, kMost32));
+  session.to_client = static_cast<std::uint32_t>(object.number("to_client", 0, kMost32));
   session.age = object.span("age");
   session.silent = object.span("silent");
   return session;

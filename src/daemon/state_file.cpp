@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "daemon/state_file.hpp"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -48,12 +48,15 @@ std::string entry(const Saved::Address& address) {
 }
 
 std::string entry(const Saved::Session& session) {
+  std::vector<std::string> hosts;
+  for (const auto& host : session.hosts)
+    if (hosts.size() < kMostSavedHosts) hosts.push_back(quoted(host));
   return fmt::format(
-      R"({{{}, "uin": {}, "online": {}, "moving": {}, "external": {}, "to_server": {}, "to_client": {}, )"
-      R"("age": {}, "silent": {}}})",
-      flow_keys(session.flow), or_null(session.uin), session.online, session.moving,
-      or_null(session.external), or_null(session.to_server), or_null(session.to_client), span(session.age),
-      span(session.silent));
+      R"({{{}, "conntrack": {}, "hosts": [{}], "uin": {}, "online": {}, "moving": {}, "external": {}, )"
+      R"("exact": {}, "to_server": {}, "to_client": {}, "age": {}, "silent": {}}})",
+      flow_keys(session.flow), session.conntrack, fmt::join(hosts, ", "), or_null(session.uin),
+      session.online, session.moving, or_null(session.external), session.exact, session.to_server,
+      session.to_client, span(session.age), span(session.silent));
 }
 
 std::string entry(const Saved::Pinhole& pinhole) {

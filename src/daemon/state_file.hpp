@@ -21,6 +21,8 @@ inline constexpr std::size_t kMostStateBytes = 64 << 20;
 // A list longer than these is refused.
 inline constexpr std::size_t kMostSavedAddresses = 65536, kMostSavedSessions = 200'000,
                              kMostSavedPinholes = 65536;
+// Of one session; further ones are not written.
+inline constexpr std::size_t kMostSavedHosts = 8;
 // Addresses of an older file are left out, and no age grows by more.
 inline constexpr std::chrono::seconds kOldestState = std::chrono::days{7};
 // What is written beside the three lists, and the bounds of times: 31 years for an age or a TTL, the last

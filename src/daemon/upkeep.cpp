@@ -145,19 +145,37 @@ void Service::list_flows() {
   const auto ports = engine_.server_ports();
   watch_flows();
   (void)queues_.control.flush();  // a flow whose first packet waits is not listed
+  const auto login_ports = engine_.login_ports();
+  const auto& marks = table_.marks();
   engine::FlowsListed listed;
   for (const Port port : ports) {
-    const auto flows = conntrack_.dump_to_port(port);
+    // Where a login server only sends some client to (443, say), other programs' flows are none of ours.
+    const bool every = login_ports.contains(port);
+    const auto flows =
+        conntrack_.dump_to_port(port, every ? sys::MarkFilter{} : sys::MarkFilter{marks.watched, marks.mask});
     if (!flows) continue;  // changed meanwhile: the next list will do
     listed.ports.push_back(port);
     for (const sys::Flow& flow : *flows)
-      if (!flow.ended()) listed.flows.push_back(key_of(flow));
+      if (!flow.ended()) listed.flows.push_back({key_of(flow), flow.id});
   }
   step(listed);
   // On a gateway with very many flows the walk takes its time (40 ms for 50,000), in which no packet gets a
-  // verdict: a thousandth of the time at most.
-  list_span_ = std::max<std::chrono::milliseconds>(
-      kListFlows, 1000 * std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin));
+  // verdict: a thousandth of the time, but it has to be known what is alive.
+  constexpr std::chrono::milliseconds kSeldom = std::chrono::minutes{5};
+  list_took_ = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin);
+  list_span_ = std::clamp<std::chrono::milliseconds>(1000 * list_took_, kListFlows, kSeldom);
+}
+
+// Flows to an address that has just come in may be older than what we know of it.
+void Service::list_flows_soon() {
+  if (list_armed_) return;
+  list_armed_ = true;
+  constexpr std::chrono::milliseconds kSoon{1000};
+  soon_timer_.expires_after(std::clamp<std::chrono::milliseconds>(100 * list_took_, kSoon, kListFlows));
+  soon_timer_.async_wait([this](boost::system::error_code error) {
+    list_armed_ = false;
+    if (!error) list_flows();
+  });
 }
 
 // Subscribes to the ends of flows to servers; anew when there are other ports.
@@ -180,9 +198,14 @@ void Service::watch_flows() {
 void Service::wait_for_flows() {
   flows_descriptor_.async_wait(Descriptor::wait_read, [this](boost::system::error_code error) {
     if (error || !flow_events_) return;
-    std::vector<engine::FlowKey> ended;
-    (void)flow_events_->receive([&ended](const sys::Flow& flow) { ended.push_back(key_of(flow)); });
-    for (const auto& key : ended) step(engine::FlowEnded{key});
+    std::vector<sys::Flow> ended;
+    (void)flow_events_->receive([&ended](const sys::Flow& flow) { ended.push_back(flow); });
+    if (!ended.empty()) (void)queues_.control.flush();  // a flow whose first packet waits is not there yet
+    for (const sys::Flow& flow : ended) {
+      // A client that is quick has a new connection on the same ports by now: that one has not ended.
+      const auto again = conntrack_.has(flow.original);
+      if (!again || !*again) step(engine::FlowEnded{key_of(flow)});
+    }
     wait_for_flows();  // first: list_flows() may subscribe anew, which ends this wait
     if (flow_events_->lost() != flow_events_lost_) {
       flow_events_lost_ = flow_events_->lost();
@@ -219,15 +242,21 @@ void Service::take_up_state() {
   for (const auto& session : restored.saved.sessions) ports.insert(session.flow.outside.port);
   const auto& marks = table_.marks();
   for (const Port port : ports) {
-    const auto flows = conntrack_.dump_to_port(port);
-    if (!flows) continue;
     // Others come by without being seen: what they do next would not be known.
+    const sys::MarkFilter watched{marks.watched, marks.mask};
+    constexpr int kTries = 5;  // it may have changed meanwhile
+    auto flows = conntrack_.dump_to_port(port, watched);
+    for (int i = 1; !flows && i < kTries; ++i) flows = conntrack_.dump_to_port(port, watched);
+    if (!flows) {
+      sys::log_error("conntrack can't be read: {}; sessions with servers on port {} are not taken up",
+                     to_string(flows.error()), port.get());
+      continue;
+    }
     for (const sys::Flow& flow : *flows)
-      if (flow.state == sys::TcpState::Established && (flow.mark & marks.mask) == marks.watched)
-        restored.alive.push_back(key_of(flow));
+      if (flow.state == sys::TcpState::Established) restored.alive.push_back({key_of(flow), flow.id});
   }
   step(restored);
-  forget_foreign_servers();
+  forget_foreign();
   saved_version_ = engine_.saved_version();
   if (!found) return;
   const auto now = engine_.snapshot(Clock::now());
@@ -238,15 +267,21 @@ void Service::take_up_state() {
                   was.pinholes.size());
 }
 
-// An adopted table may hold login servers of another configuration, or of answers that the state file does
-// not know: nobody would renew them, and nobody take them out.
-void Service::forget_foreign_servers() {
-  std::set<nft::Element> known;
-  for (const auto& address : engine_.snapshot(Clock::now()).addresses)
-    known.insert(nft::Element::login(address.server));
-  for (const auto set : {nft::SetId::Login4, nft::SetId::Login6})
+// An adopted table may hold what another configuration allowed, or what the state file does not know any
+// more: nobody would renew it, and nobody take it out. What a peer may be reached at has its own end, and
+// goes at once if its client has no session.
+void Service::forget_foreign() {
+  using nft::SetId;
+  const auto known = engine_.elements();
+  for (const auto set : {SetId::Login4, SetId::Login6, SetId::Servers4, SetId::Servers6, SetId::Sessions,
+                         SetId::Pinholes, SetId::Returns, SetId::Forwards})
     for (const nft::Element& element : table_.elements(set))
       if (!known.contains(element)) changes_.push_back({nft::Change::Kind::Remove, element});
+  for (const nft::Element& element : table_.elements(SetId::Peers)) {
+    ByteReader key{element.key()};
+    if (!known.contains(nft::Element::session(Ipv4{key.u32be().value_or(0)})))
+      changes_.push_back({nft::Change::Kind::Remove, element});
+  }
   flush_changes();
 }
 

@@ -69,20 +69,23 @@ TimePoint::duration Schedule::jitter(TimePoint::duration span) {
   return span / 100'000 * (thousandths * policy_.jitter_percent);
 }
 
+// What one query costs of a minute.
+TimePoint::duration Schedule::share() const {
+  return TimePoint::duration{std::chrono::minutes{1}} / policy_.queries_per_minute;
+}
+
 // From when on the budget has room for one more query.
 TimePoint Schedule::affordable() const {
   if (policy_.queries_per_minute == 0) return {};
   constexpr std::size_t kLeastAtOnce = 30;
   const auto at_once = static_cast<TimePoint::rep>(std::max(kLeastAtOnce, entries_.size()));
-  const TimePoint::duration share = TimePoint::duration{std::chrono::minutes{1}} / policy_.queries_per_minute;
-  return spent_until_ - share * (at_once - 1);
+  return spent_until_ - share() * (at_once - 1);
 }
 
 bool Schedule::spend(TimePoint now) {
   if (policy_.queries_per_minute == 0) return true;
   if (affordable() > now) return false;
-  spent_until_ =
-      std::max(spent_until_, now) + TimePoint::duration{std::chrono::minutes{1}} / policy_.queries_per_minute;
+  spent_until_ = std::max(spent_until_, now) + share();
   return true;
 }
 
@@ -152,8 +155,10 @@ std::vector<Schedule::Fresh> Schedule::answered(const Query& query, const Answer
   entry.under_way = 0;
   entry.asked_until.reset();
   entry.failures = 0;  // the resolver works, whatever it says
+  const auto hurried = std::exchange(entry.hurried, std::nullopt);
   if (records.empty()) {
     entry.next_ask = now + clamped(answer.negative_ttl);
+    if (hurried) entry.next_ask = std::min(entry.next_ask, *hurried);
     entry.outcome = nxdomain ? Outcome::Failure : Outcome::NoData;
     if (!entry.failing_since) entry.failing_since = now;
     // Most login hosts have no IPv6 address: nothing to report.
@@ -161,10 +166,9 @@ std::vector<Schedule::Fresh> Schedule::answered(const Query& query, const Answer
     return {};
   }
 
-  auto fresh = take(entry, records, Whose::Ours, now);
+  auto fresh = take(query, entry, records, Whose::Ours, now);
   entry.next_ask = next_ask_after(entry, now);
-  if (const auto hurried = std::exchange(entry.hurried, std::nullopt))
-    entry.next_ask = std::min(entry.next_ask, *hurried);
+  if (hurried) entry.next_ask = std::min(entry.next_ask, *hurried);
   entry.outcome = Outcome::Success;
   entry.last_error.clear();
   entry.failing_since.reset();
@@ -176,25 +180,25 @@ std::vector<Schedule::Fresh> Schedule::heard(const Query& query, const Answer& a
   const auto found = entries_.find(query);
   if (found == entries_.end() || answer.question != query.name || answer.type != query.type) return {};
   if (answer.rcode != static_cast<std::uint8_t>(Rcode::NoError)) return {};
-  return take(found->second, of_type(query.type, answer, policy_.most_addresses), Whose::Others, now);
+  return take(query, found->second, of_type(query.type, answer, policy_.most_addresses), Whose::Others, now);
 }
 
-std::vector<Schedule::Fresh> Schedule::take(Entry& entry, const std::vector<AddressRecord>& records,
-                                            Whose whose, TimePoint now) {
+std::vector<Schedule::Fresh> Schedule::take(const Query& query, Entry& entry,
+                                            const std::vector<AddressRecord>& records, Whose whose,
+                                            TimePoint now) {
   ++answers_;
   std::vector<Fresh> fresh;
   for (const auto& record : records) {
     const auto ttl = clamped(record.ttl);
     // One that was evicted but not yet returned by expire() has never left, as the caller sees it.
-    const bool added = !holds(record.address) && evicted_.erase(record.address) == 0;
+    const bool added = !holds(record.address) && evicted_.erase({query, record.address}) == 0;
     Good& good = entry.addresses[record.address];
     // Of what others were told the longest word holds: their resolver's cache may be older than ours.
     if (whose == Whose::Ours || good.until < now + ttl) good = Good{now + ttl, ttl, answers_};
     good.heard = answers_;
-    const auto until = latest_end(record.address).value_or(now + ttl);
-    fresh.push_back({record.address, std::chrono::ceil<seconds>(until - now), added});
+    fresh.push_back({record.address, std::chrono::ceil<seconds>(good.until - now), added});
   }
-  evict(entry);
+  evict(query, entry);
   return fresh;
 }
 
@@ -203,7 +207,7 @@ void Schedule::remember(const Query& query, const IpAddress& address, seconds tt
   if (found == entries_.end() || address.is_v4() != (query.type == Type::A)) return;
   const auto ttl = std::clamp(ttl_left, seconds{0}, policy_.ttl_max);
   found->second.addresses.try_emplace(address, Good{now + ttl, ttl, answers_});
-  evict(found->second);
+  evict(query, found->second);
 }
 
 void Schedule::forget(const Query& query, const IpAddress& address) {
@@ -211,22 +215,27 @@ void Schedule::forget(const Query& query, const IpAddress& address) {
     found->second.addresses.erase(address);
 }
 
-bool Schedule::hurry(const Query& query, TimePoint now) {
+Schedule::Hurried Schedule::hurry(const Query& query, TimePoint now) {
   const auto found = entries_.find(query);
-  if (found == entries_.end()) return false;
+  if (found == entries_.end()) return Hurried::Already;
   Entry& entry = found->second;
   const TimePoint soonest = entry.last_asked ? *entry.last_asked + policy_.hurry_again : now;
   const TimePoint wanted = std::max(now, soonest);
-  if (entry.asked_until) {
-    // What is under way may bring an answer that is older than what the other one knows, or none: a server
-    // that does not answer is waited for long.
-    const bool first = !entry.hurried;
-    entry.hurried = wanted;
-    return first;
+  // What is under way may bring an answer that is older than what the other one knows, or none: a server that
+  // does not answer is waited for long.
+  if (entry.asked_until ? entry.hurried.has_value() : entry.next_ask <= wanted) return Hurried::Already;
+  if (policy_.queries_per_minute != 0) {
+    constexpr TimePoint::rep kPart = 4, kAtOnce = 8;
+    const auto cost = share() * kPart;
+    if (hurried_until_ > now + cost * (kAtOnce - 1)) return Hurried::NoBudget;
+    hurried_until_ = std::max(hurried_until_, now) + cost;
   }
-  if (entry.next_ask <= wanted) return false;
-  entry.next_ask = wanted;
-  return true;
+  if (entry.asked_until) {
+    entry.hurried = wanted;
+  } else {
+    entry.next_ask = wanted;
+  }
+  return Hurried::Yes;
 }
 
 void Schedule::hurry_failed(TimePoint now) {
@@ -248,14 +257,14 @@ void Schedule::failed(const Query& query, std::string why, TimePoint now) {
 }
 
 // Those of the newest answer are never more than the limit, so they stay.
-void Schedule::evict(Entry& entry) {
+void Schedule::evict(const Query& query, Entry& entry) {
   const std::size_t most = std::max<std::size_t>(policy_.most_addresses, 1);
   while (entry.addresses.size() > most) {
     const auto oldest = std::ranges::min_element(
         entry.addresses, [](const auto& a, const auto& b) { return a.second.heard < b.second.heard; });
     const IpAddress address = oldest->first;
     entry.addresses.erase(oldest);
-    if (!holds(address)) evicted_.insert(address);
+    evicted_.insert({query, address});
   }
 }
 
@@ -267,22 +276,19 @@ bool Schedule::keeps_expired(const Query& query, const Entry& entry) const {
   return sibling == entries_.end() || sibling->second.outcome != Outcome::Success;
 }
 
-std::vector<IpAddress> Schedule::expire(TimePoint now) {
-  std::set<IpAddress> over;
+std::vector<Schedule::Dropped> Schedule::expire(TimePoint now) {
+  std::set<Dropped> over;
   over.swap(evicted_);
   for (auto& [query, entry] : entries_) {
     if (keeps_expired(query, entry)) continue;
     std::erase_if(entry.addresses, [&](const auto& item) {
       // One that ends once the next query is due waits for what that says (as in next_deadline()).
       if (item.second.until > now || item.second.until >= entry.next_ask) return false;
-      over.insert(item.first);
+      over.insert({query, item.first});
       return true;
     });
   }
-  std::vector<IpAddress> gone;
-  std::ranges::copy_if(over, std::back_inserter(gone),
-                       [this](const auto& address) { return !holds(address); });
-  return gone;
+  return {over.begin(), over.end()};
 }
 
 std::optional<TimePoint> Schedule::next_deadline() const {
@@ -298,16 +304,6 @@ std::optional<TimePoint> Schedule::next_deadline() const {
       if (good.until < entry.next_ask) consider(good.until);
   }
   return first;
-}
-
-std::optional<TimePoint> Schedule::latest_end(const IpAddress& address) const {
-  std::optional<TimePoint> latest;
-  for (const auto& [query, entry] : entries_) {
-    const auto found = entry.addresses.find(address);
-    if (found != entry.addresses.end())
-      latest = std::max(latest.value_or(found->second.until), found->second.until);
-  }
-  return latest;
 }
 
 std::vector<Schedule::NameState> Schedule::state() const {
@@ -335,9 +331,14 @@ std::optional<TimePoint> Schedule::unresolved_since(const DomainName& name) cons
     const auto found = entries_.find(Query{name, type});
     if (found == entries_.end() || found->second.outcome == Outcome::Success) return std::nullopt;
     if (found->second.failing_since)
-      since = std::min(since.value_or(*found->second.failing_since), *found->second.failing_since);
+      since = std::max(since.value_or(*found->second.failing_since), *found->second.failing_since);
   }
   return since;
+}
+
+bool Schedule::holds(const Query& query, const IpAddress& address) const {
+  const auto found = entries_.find(query);
+  return found != entries_.end() && found->second.addresses.contains(address);
 }
 
 bool Schedule::holds(const IpAddress& address) const {

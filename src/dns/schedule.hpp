@@ -55,7 +55,7 @@ class Schedule {
 
   struct Fresh {
     IpAddress address;
-    std::chrono::seconds ttl;  // clamped: good for so long from now, under the name that holds it longest
+    std::chrono::seconds ttl;  // clamped: good for so long from now, under this name
     bool added = false;        // not known before, under any name
   };
   // An answer came: which addresses are (again) good, and for how long. Answers nobody asked for are ignored:
@@ -71,8 +71,10 @@ class Schedule {
   // The address is not held under this name any more (the caller's own limits).
   void forget(const Query& query, const IpAddress& address);
   // Somebody knows an address of that name that we do not: it is due at once, or policy.hurry_again after the
-  // last query if that is later. False: it is already.
-  bool hurry(const Query& query, TimePoint now);
+  // last query if that is later. Such queries have a quarter of the budget, so that whoever causes them can't
+  // use up all of it.
+  enum class Hurried : std::uint8_t { Yes, Already, NoBudget };
+  Hurried hurry(const Query& query, TimePoint now);
   // The resolver is another one now: what failed so far is due at once.
   void hurry_failed(TimePoint now);
   // Takes one query that is not of a scheduled name out of the budget; false: it is used up.
@@ -82,12 +84,13 @@ class Schedule {
 
   [[nodiscard]] std::optional<TimePoint> next_deadline() const;  // of due() or expire()
 
-  // Addresses whose time is over are dropped; they are returned, once no name holds them, in ascending order.
+  // Addresses whose time is over are dropped, from each name by itself; they are returned in ascending order.
   // While a whole name fails, its last good addresses stay: they expire only once a lookup succeeds without
   // them. So do addresses whose time ends while the next lookup is due or under way. (NODATA for one type
   // drops that type's addresses if the other type of the name was answered: then the name does not fail, it
   // has changed.)
-  std::vector<IpAddress> expire(TimePoint now);
+  using Dropped = std::pair<Query, IpAddress>;
+  std::vector<Dropped> expire(TimePoint now);
 
   struct NameState {  // for status
     Query query;
@@ -100,8 +103,10 @@ class Schedule {
   };
   [[nodiscard]] std::vector<NameState> state() const;
   [[nodiscard]] bool holds(const IpAddress& address) const;
+  [[nodiscard]] bool holds(const Query& query, const IpAddress& address) const;
   [[nodiscard]] std::string last_error(const Query& query) const;  // "" after a success
-  // Since when the name has had no usable answer of either type; nullopt: it has, or was not asked for yet.
+  // Since when the name has had no usable answer of either type (so since the later of the two failed);
+  // nullopt: it has, or was not asked for yet.
   [[nodiscard]] std::optional<TimePoint> unresolved_since(const DomainName& name) const;
 
  private:
@@ -127,22 +132,23 @@ class Schedule {
 
   [[nodiscard]] std::chrono::seconds clamped(std::chrono::seconds ttl) const noexcept;
   [[nodiscard]] bool keeps_expired(const Query& query, const Entry& entry) const;
-  [[nodiscard]] std::optional<TimePoint> latest_end(const IpAddress& address) const;
   [[nodiscard]] TimePoint next_ask_after(const Entry& entry, TimePoint now);
   [[nodiscard]] TimePoint::duration jitter(TimePoint::duration span);
+  [[nodiscard]] TimePoint::duration share() const;
   [[nodiscard]] TimePoint affordable() const;
   void note_failure(Entry& entry, std::string why, TimePoint now);
   enum class Whose { Ours, Others };  // who had asked
-  std::vector<Fresh> take(Entry& entry, const std::vector<AddressRecord>& records, Whose whose,
-                          TimePoint now);
-  void evict(Entry& entry);
+  std::vector<Fresh> take(const Query& query, Entry& entry, const std::vector<AddressRecord>& records,
+                          Whose whose, TimePoint now);
+  void evict(const Query& query, Entry& entry);
 
   SchedulePolicy policy_;
   std::map<Query, Entry> entries_;
-  std::set<IpAddress> evicted_;  // dropped for most_addresses, not yet returned by expire()
+  std::set<Dropped> evicted_;  // dropped for most_addresses, not yet returned by expire()
   std::uint64_t answers_ = 0;
   std::uint64_t random_ = 1;
-  TimePoint spent_until_{};  // when all queries so far are paid for: each costs its share of a minute
+  TimePoint spent_until_{};    // when all queries so far are paid for: each costs its share of a minute
+  TimePoint hurried_until_{};  // the same of hurry(), at four shares
 };
 
 }  // namespace icqgate::dns

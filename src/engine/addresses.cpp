@@ -20,6 +20,14 @@ constexpr seconds kEarly{30};      // renewed so long before it ends
 constexpr milliseconds kSlack{
     1000};  // a timeout that moves by less is left alone: a cache counts whole seconds
 
+// The names among the hosts of an address.
+std::string names_in(const std::vector<std::string>& hosts, const IpAddress& address) {
+  std::string text;
+  for (const auto& host : hosts)
+    if (host != to_string(address)) text += (text.empty() ? "" : ", ") + host;
+  return text;
+}
+
 }  // namespace
 
 bool Engine::is_login(const Endpoint& server) const {
@@ -32,11 +40,9 @@ Engine::LoginAddress& Engine::put_address(const IpAddress& address, Source sourc
   const auto [at, fresh] = logins_.try_emplace(address);
   LoginAddress& login = at->second;
   if (fresh) {
-    login.since = login.released = login.until = now_;
+    login.since = login.until = now_;
     login.source = source;
     ++saved_version_;
-    for (const FlowKey& key : passing_)  // of before it was known to be a login server's
-      if (key.outside.address == address) ++login.flows;
   }
   login.heard = now_;
   // An answer of our own is the better word; what is remembered, the weakest.
@@ -44,17 +50,15 @@ Engine::LoginAddress& Engine::put_address(const IpAddress& address, Source sourc
   return login;
 }
 
-// What is known is renewed; what is new comes in as far as there is room, or will be once the idle addresses
-// that this answer does not name have gone. (Without that bound one more than the limit would come and go
-// with every answer, if a flow holds one that is not named any more.)
+// What is known is renewed; what is new comes in as far as there is room, or will be once those have gone
+// that are idle or that DNS names no more. (Without that bound one more than the limit would come and go with
+// every answer, if flows hold all that are named.)
 void Engine::allow(const dns::Query& query, const std::vector<dns::Schedule::Fresh>& fresh, Source source) {
   if (fresh.empty()) return;
   for (const bool known : {true, false}) {
     std::size_t room = known ? fresh.size() : room_for(query);
     for (const auto& [address, ttl, added] : fresh) {
-      const auto there = logins_.find(address);
-      const bool renewed = there != logins_.end() && there->second.heard == now_;
-      if (renewed || (there != logins_.end()) != known) continue;
+      if (logins_.contains(address) != known) continue;
       if (room == 0) {
         schedule_.forget(query, address);
         continue;
@@ -65,7 +69,8 @@ void Engine::allow(const dns::Query& query, const std::vector<dns::Schedule::Fre
                                       [&query](const auto& one) { return one.name == query.name; });
       if (owner == login.owners.end()) {
         login.owners.push_back({query.name, now_ + ttl});
-        set_ports(address, login, ports_of(login));
+        ++saved_version_;
+        note_owners(address, login, Reason::Expired);
       } else {
         owner->ttl_end = now_ + ttl;
       }
@@ -77,24 +82,15 @@ void Engine::allow(const dns::Query& query, const std::vector<dns::Schedule::Fre
 
 // How many new addresses an answer may bring, once its known ones are renewed.
 std::size_t Engine::room_for(const dns::Query& query) const {
-  std::size_t of_name = 0;
-  std::size_t all = 0;
-  std::size_t idle_of_name = 0;
-  std::size_t idle = 0;
+  std::size_t kept_of_name = 0;
+  std::size_t kept = 0;
   for (const auto& [address, login] : logins_) {
-    if (login.fixed) continue;
-    const bool goes = login.flows == 0 && login.heard < now_;
-    const bool own = is_of(address, login, query);
-    ++all;
-    if (own) ++of_name;
-    if (goes) ++idle;
-    if (goes && own) ++idle_of_name;
+    if (login.fixed || hold_of(address, login) != Hold::Kept) continue;
+    ++kept;
+    if (is_of(address, login, query)) ++kept_of_name;
   }
-  const auto room = [](std::size_t most, std::size_t there, std::size_t going) {
-    return most - std::min(most, there - going);
-  };
-  return std::min(room(config_.addresses_per_name, of_name, idle_of_name),
-                  room(config_.addresses_total, all, idle));
+  const auto room = [](std::size_t most, std::size_t there) { return most - std::min(most, there); };
+  return std::min(room(config_.addresses_per_name, kept_of_name), room(config_.addresses_total, kept));
 }
 
 bool Engine::is_of(const IpAddress& address, const LoginAddress& login, const dns::Query& query) {
@@ -116,43 +112,94 @@ std::vector<Port> Engine::ports_of(const LoginAddress& login) const {
   return {ports.begin(), ports.end()};
 }
 
-// Elements for ports that came, none for those that went. New ones get their timeout by settle().
-void Engine::set_ports(const IpAddress& address, LoginAddress& login, const std::vector<Port>& ports) {
+// After a change of the owners: elements for ports that came, none for those that went. New ones get their
+// timeout by settle().
+void Engine::note_owners(const IpAddress& address, LoginAddress& login, Reason gone_for) {
+  std::vector<std::string> hosts;
+  for (const auto& owner : login.owners) hosts.push_back(owner.name);
+  if (login.fixed) hosts.push_back(to_string(address));
+  const Hosts before = login.hosts ? login.hosts : std::make_shared<const std::vector<std::string>>();
+  login.hosts = std::make_shared<const std::vector<std::string>>(std::move(hosts));
+  const std::vector<Port> ports = ports_of(login);
   if (ports == login.ports) return;
-  std::string text;
-  for (const auto& owner : login.owners) text += (text.empty() ? "" : ", ") + owner.name;
   std::vector<Port> fresh;
   std::set_difference(ports.begin(), ports.end(), login.ports.begin(), login.ports.end(),
                       std::back_inserter(fresh));
   for (const Port port : fresh)
-    report({.what = What::AddressAdded, .remote = Endpoint{address, port}, .text = text});
+    report({.what = What::AddressAdded,
+            .remote = Endpoint{address, port},
+            .text = names_in(*login.hosts, address)});
   std::vector<Port> gone;
   std::set_difference(login.ports.begin(), login.ports.end(), ports.begin(), ports.end(),
                       std::back_inserter(gone));
   for (const Port port : gone) {
     change(nft::Change::Kind::Remove, nft::Element::login({address, port}));
     report({.what = What::AddressGone,
-            .reason = Reason::Reconfigured,
+            .reason = gone_for,
             .remote = Endpoint{address, port},
-            .text = text});
+            .text = names_in(*before, address)});
   }
   login.ports = ports;
   if (!fresh.empty()) login.until = now_;  // so that settle() puts all of them in
 }
 
+bool Engine::gives_port(const dns::DomainName& name, Port port) const {
+  const auto known = login_names_.find(name);
+  return known != login_names_.end() &&
+         std::binary_search(known->second.ports.begin(), known->second.ports.end(), port);
+}
+
+bool Engine::is_named(const IpAddress& address, const LoginAddress::Owner& owner) const {
+  return schedule_.holds({owner.name, address.is_v4() ? dns::Type::A : dns::Type::Aaaa}, address);
+}
+
+// Whether flows to that port have a reason besides this owner: another name of today, or the configuration.
+bool Engine::explained(const IpAddress& address, const LoginAddress& login, Port port,
+                       const LoginAddress::Owner& but) const {
+  if (login.fixed &&
+      std::find(login.fixed_ports.begin(), login.fixed_ports.end(), port) != login.fixed_ports.end())
+    return true;
+  return std::any_of(login.owners.begin(), login.owners.end(), [&](const auto& owner) {
+    return owner.name != but.name && gives_port(owner.name, port) && is_named(address, owner);
+  });
+}
+
+// A name that does not stand for the address any more takes its ports along (and its right to private
+// addresses), although another name holds the address. Not while a flow lives that only this one explains.
+void Engine::drop_owners(const IpAddress& address, LoginAddress& login) {
+  std::vector<dns::DomainName> over;
+  for (const auto& owner : login.owners) {
+    if (is_named(address, owner) || std::max(owner.ttl_end, owner.released) + config_.keep > now_) continue;
+    const bool held = std::any_of(login.ports.begin(), login.ports.end(), [&](Port port) {
+      return gives_port(owner.name, port) && live_.contains({address, port}) &&
+             !explained(address, login, port, owner);
+    });
+    if (!held) over.push_back(owner.name);
+  }
+  // All of them: the address itself goes, or stays.
+  if (over.empty() || (!login.fixed && over.size() == login.owners.size())) return;
+  std::erase_if(login.owners, [&over](const auto& owner) {
+    return std::find(over.begin(), over.end(), owner.name) != over.end();
+  });
+  ++saved_version_;
+  note_owners(address, login, Reason::Expired);
+}
+
 // Until when it stays by what DNS has said, once nothing holds it.
 TimePoint Engine::named_end(const LoginAddress& login) const {
-  TimePoint end = login.released;
-  for (const auto& owner : login.owners) end = std::max(end, owner.ttl_end);
+  TimePoint end = login.since;
+  for (const auto& owner : login.owners) end = std::max({end, owner.ttl_end, owner.released});
   return end + config_.keep;
 }
 
 bool Engine::is_held(const IpAddress& address, const LoginAddress& login) const {
-  return login.fixed || login.flows > 0 || schedule_.holds(address);
+  return login.fixed || in_use(address, login) || schedule_.holds(address);
 }
 
 // Brings the kernel's timeout, and the timer that looks at it next, in line with what holds the address.
 void Engine::settle(const IpAddress& address, LoginAddress& login) {
+  const bool several = login.owners.size() + (login.fixed ? 1 : 0) > 1;
+  if (several) drop_owners(address, login);
   const bool held = is_held(address, login);
   TimePoint end = named_end(login);
   bool renew = end > login.until + kSlack;
@@ -174,12 +221,19 @@ void Engine::settle(const IpAddress& address, LoginAddress& login) {
       change(nft::Change::Kind::Renew, nft::Element::login({address, port}),
              std::chrono::ceil<seconds>(end - now_));
   }
-  const TimePoint check =
+  TimePoint check =
       held
           ? login.until - std::min<TimePoint::duration>((login.until - now_) / 2, kEarly)
           // An end within kSlack of the kernel's is not worth a change; a timer in the past would never rest.
           : std::max(login.until, end);
-  if (check == login.check) return;
+  if (several)
+    for (const auto& owner : login.owners)
+      if (const auto over = std::max(owner.ttl_end, owner.released) + config_.keep;
+          over > now_ && !is_named(address, owner))
+        check = std::min(check, over);
+  // The one that is armed comes soon enough, and arms the next: renewals, however many, leave no timers
+  // behind.
+  if (login.check > now_ && login.check <= check) return;
   login.check = check;
   arm(check, Timer::Kind::Login, address);
 }
@@ -190,19 +244,32 @@ void Engine::drop_address(const IpAddress& address, Reason reason) {
   const LoginAddress login = std::move(found->second);
   logins_.erase(found);
   ++saved_version_;
-  std::string text;
-  for (const auto& owner : login.owners) {
-    text += (text.empty() ? "" : ", ") + owner.name;
+  for (const auto& owner : login.owners)
     schedule_.forget({owner.name, address.is_v4() ? dns::Type::A : dns::Type::Aaaa}, address);
-  }
   for (const Port port : login.ports) {
     change(nft::Change::Kind::Remove, nft::Element::login({address, port}));
-    report({.what = What::AddressGone, .reason = reason, .remote = Endpoint{address, port}, .text = text});
+    report({.what = What::AddressGone,
+            .reason = reason,
+            .remote = Endpoint{address, port},
+            .text = names_in(*login.hosts, address)});
   }
 }
 
-// addresses-per-name and addresses-total: idle addresses go first, and among them those named longest ago. A
-// flow to one that goes all the same goes on: its mark, not the set, lets it pass.
+bool Engine::in_use(const IpAddress& address, const LoginAddress& login) const {
+  return std::any_of(login.ports.begin(), login.ports.end(),
+                     [&](Port port) { return live_.contains({address, port}); });
+}
+
+Engine::Hold Engine::hold_of(const IpAddress& address, const LoginAddress& login) const {
+  if (login.heard == now_) return Hold::Kept;
+  const bool named = schedule_.holds(address);
+  if (in_use(address, login)) return named ? Hold::Kept : Hold::UsedOver;
+  return named ? Hold::Idle : Hold::IdleOver;
+}
+
+// addresses-per-name and addresses-total: idle addresses go first, then those that only flows hold (else a
+// client with a flow to every address would keep a server that moved out), and among them those named longest
+// ago. A flow to one that goes all the same goes on: its mark, not the set, lets it pass.
 void Engine::keep_limits(const dns::Query& query) {
   std::vector<Candidate> of_name;
   std::vector<Candidate> all;
@@ -210,7 +277,7 @@ void Engine::keep_limits(const dns::Query& query) {
   all.reserve(logins_.size());
   for (const auto& [address, login] : logins_) {
     if (login.fixed) continue;
-    const Candidate one{login.flows > 0, login.heard, address};
+    const Candidate one{hold_of(address, login), in_use(address, login), login.heard, address};
     all.push_back(one);
     if (is_of(address, login, query)) of_name.push_back(one);
   }
@@ -255,39 +322,44 @@ void Engine::fix_addresses() {
     if (login.fixed && !wanted.contains(address)) {
       login.fixed = false;
       login.source = Source::Answer;
-      login.released = now_;
     }
     std::erase_if(login.owners, [this](const auto& owner) { return !login_names_.contains(owner.name); });
     if (!login.fixed && login.owners.empty()) {
       drop_address(address, Reason::Reconfigured);
       continue;
     }
-    set_ports(address, login, ports_of(login));
+    note_owners(address, login, Reason::Reconfigured);
     settle(address, login);
   }
 }
 
-void Engine::flow_on(const IpAddress& address) {
-  const auto login = logins_.find(address);
-  if (login != logins_.end() && ++login->second.flows == 1) settle(address, login->second);
+void Engine::flow_on(const Endpoint& server) {
+  if (++live_[server] > 1) return;
+  if (const auto login = logins_.find(server.address); login != logins_.end())
+    settle(server.address, login->second);
 }
 
-void Engine::flow_off(const IpAddress& address) {
-  const auto login = logins_.find(address);
-  if (login == logins_.end() || login->second.flows == 0 || --login->second.flows > 0) return;
-  login->second.released = now_;
-  settle(address, login->second);
+void Engine::flow_off(const Endpoint& server) {
+  const auto count = live_.find(server);
+  if (count == live_.end() || --count->second > 0) return;
+  live_.erase(count);
+  const auto login = logins_.find(server.address);
+  if (login == logins_.end()) return;
+  for (auto& owner : login->second.owners)
+    if (gives_port(owner.name, server.port) && !explained(server.address, login->second, server.port, owner))
+      owner.released = now_;
+  settle(server.address, login->second);
 }
 
 // A flow to a login server that is not followed: it holds the address all the same.
 void Engine::watch_passing(const FlowKey& key) {
   constexpr std::size_t kMostPassing = 200'000;
   if (flows_.contains(key) || passing_.size() >= kMostPassing || !is_login(key.outside)) return;
-  if (passing_.insert(key).second) flow_on(key.outside.address);
+  if (passing_.insert(key).second) flow_on(key.outside);
 }
 
 void Engine::on_flow_ended(const FlowKey& key) {
-  if (passing_.erase(key) > 0) flow_off(key.outside.address);
+  if (passing_.erase(key) > 0) flow_off(key.outside);
   end_flow(key, Reason::ConnectionClosed);
 }
 
@@ -296,8 +368,12 @@ void Engine::on_flows_listed(const FlowsListed& listed) {
   const auto told = [&listed](const FlowKey& key) {
     return std::find(listed.ports.begin(), listed.ports.end(), key.outside.port) != listed.ports.end();
   };
-  const std::unordered_set<FlowKey, FlowKeyHash> alive{listed.flows.begin(), listed.flows.end()};
-  for (const FlowKey& key : listed.flows) watch_passing(key);
+  std::unordered_set<FlowKey, FlowKeyHash> alive;
+  for (const auto& [key, id] : listed.flows) {
+    alive.insert(key);
+    if (const auto flow = flows_.find(key); flow != flows_.end()) flow->second->conntrack = id;
+    watch_passing(key);
+  }
   std::vector<FlowKey> over;
   for (const FlowKey& key : passing_)
     if (told(key) && !alive.contains(key)) over.push_back(key);

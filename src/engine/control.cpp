@@ -14,8 +14,23 @@ namespace {
 
 constexpr std::size_t kMostFlows = 200'000;  // beyond, new flows only pass
 constexpr std::size_t kMostTimers =
-    1'000'000;  // the same: a flow that ended leaves its timer behind for a while
-constexpr std::uint32_t kResetWindow = 1 << 20;  // how far from the expected byte a reset is believed
+    1'000'000;                            // the same: a flow that ended leaves its timer behind for a while
+constexpr std::uint32_t kNear = 1 << 20;  // around the expected byte: where a reset is believed, and where a
+                                          // flow of an earlier run may go on
+
+// The other side has bytes that never came by here (a queue that was full, a table that was away): what was
+// in them is not known, and nothing behind them would be in its place. conntrack refuses an acknowledgement
+// of what was never sent. A FIN counts one.
+bool acknowledges_unseen(const Flow& flow, const SegmentSeen& seen) {
+  if (!seen.segment.has(TcpSegment::kAck) || seen.segment.has(TcpSegment::kRst)) return false;
+  const bool from_lan = seen.from == Side::Lan;
+  const tcp::Stream* stream = !from_lan ? &flow.to_server : flow.to_client ? &*flow.to_client : nullptr;
+  if (stream == nullptr) return false;
+  const auto beyond =
+      static_cast<std::int32_t>(seen.segment.acknowledgment - stream->sequence_at(stream->delivered()));
+  const std::int32_t allowed = (from_lan ? flow.server_fin : flow.client_fin) ? 1 : 0;
+  return beyond > allowed && beyond <= static_cast<std::int32_t>(tcp::Stream::kMaxDistance);
+}
 
 FlowKey key_of(const SegmentSeen& seen) {
   const auto& [source, destination] = std::tie(seen.segment.source, seen.segment.destination);
@@ -30,23 +45,24 @@ bool Engine::is_server(const FlowKey& key) const {
 
 // Where a flow was counted is remembered: a server may get into the other list while the flow lives.
 void Engine::count_flow(const FlowKey& key, Flow& flow) {
+  flow_on(key.outside);
+  if (passing_.erase(key) > 0) flow_off(key.outside);
+  const auto grant = servers_.find({key.inside.address, key.outside});
   if (is_login(key.outside)) {
-    if (passing_.erase(key) == 0) flow_on(key.outside.address);
-    flow.counted = Flow::Counted::Login;
-  } else if (const auto grant = servers_.find({key.inside.address, key.outside}); grant != servers_.end()) {
+    flow.hosts = logins_.at(key.outside.address).hosts;
+  } else if (grant != servers_.end()) {
     ++grant->second.flows;
-    flow.counted = Flow::Counted::Grant;
+    flow.granted = true;
+    flow.hosts = grant->second.hosts;
   }
 }
 
 void Engine::uncount_flow(const FlowKey& key, const Flow& flow) {
-  if (flow.counted == Flow::Counted::Login) {
-    flow_off(key.outside.address);
-  } else if (flow.counted == Flow::Counted::Grant) {
-    const auto grant = servers_.find({key.inside.address, key.outside});
-    if (grant != servers_.end() && --grant->second.flows == 0)
-      arm(std::max(now_, grant->second.until), Timer::Kind::Server, grant->first);
-  }
+  flow_off(key.outside);
+  if (!flow.granted) return;
+  const auto grant = servers_.find({key.inside.address, key.outside});
+  if (grant != servers_.end() && --grant->second.flows == 0)
+    arm(std::max(now_, grant->second.until), Timer::Kind::Server, grant->first);
 }
 
 // A server that hears nothing of a segment held back sends it again: neither may overtake the element.
@@ -75,6 +91,10 @@ void Engine::on_control(const SegmentSeen& seen) {
     }
     verdict(seen, Verdict::Kind::Pass);
     return;
+  }
+  if (found != flows_.end() && is_another(*found->second, seen)) {
+    end_flow(key, Reason::ConnectionClosed);
+    found = flows_.end();
   }
   if (found != flows_.end()) {
     on_flow_segment(key, *found->second, seen);
@@ -123,7 +143,13 @@ void Engine::close_flow(const FlowKey& key) {
 
 void Engine::open_flow(const FlowKey& key, const SegmentSeen& seen) {
   if (!seen.segment.payload.empty() || seen.segment.missing > 0) return;  // will be met mid-stream
-  if (flows_.size() >= kMostFlows || timers_.size() >= kMostTimers) return;
+  if (flows_.size() >= kMostFlows || timers_.size() >= kMostTimers) {
+    report({.what = What::FlowBlind,
+            .reason = Reason::OverLimit,
+            .client = key.inside.address,
+            .remote = key.outside});
+    return;
+  }
   auto flow = std::make_unique<Flow>(seen.segment.sequence);
   flow->since = flow->heard = now_;
   flow->check = now_ + std::min(config_.pinhole_timeout / 2, config_.session_idle);
@@ -144,6 +170,7 @@ void Engine::on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& 
     verdict(seen, Verdict::Kind::Pass);
     return;
   }
+  if (!flow.blind && acknowledges_unseen(flow, seen)) go_blind(key, flow, Reason::MidStream);
   if (segment.has(TcpSegment::kAck)) {
     if (seen.from == Side::Wan) {
       flow.to_server.acknowledge(segment.acknowledgment);
@@ -152,8 +179,11 @@ void Engine::on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& 
       flow.to_client->acknowledge(segment.acknowledgment);
     }
   }
-  if (!flow.blind && (flow.resuming_client || flow.resuming_server)) resume(key, flow, seen);
+  if (flow.resuming_client || flow.resuming_server) resume(key, flow, seen);
   if (!flow.blind && (!segment.payload.empty() || segment.missing > 0)) feed(key, flow, seen);
+  if (flow.blind && !segment.payload.empty())
+    (seen.from == Side::Lan ? flow.blind_to_server : flow.blind_to_client) =
+        segment.sequence + static_cast<std::uint32_t>(segment.payload.size());
 
   const tcp::Stream* stream = seen.from == Side::Lan ? &flow.to_server
                               : flow.to_client       ? &*flow.to_client
@@ -168,8 +198,8 @@ void Engine::on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& 
     if (segment.has(TcpSegment::kFin)) fin = end;
     over = fin && (*fin == expected || flow.blind);
     // Where a blind stream has arrived is not known.
-    over = over || (segment.has(TcpSegment::kRst) &&
-                    (flow.blind || segment.sequence - expected + kResetWindow / 2 < kResetWindow));
+    over = over ||
+           (segment.has(TcpSegment::kRst) && (flow.blind || segment.sequence - expected + kNear / 2 < kNear));
   } else {
     over = segment.has(TcpSegment::kRst | TcpSegment::kAck) &&
            segment.acknowledgment == flow.to_server.sequence_at(0);  // the SYN was refused
@@ -198,19 +228,31 @@ void Engine::on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& 
   if (over || done) close_flow(key);
 }
 
-// A flow of an earlier run goes on only where it had stopped, byte for byte, in both directions (S1).
-void Engine::resume(const FlowKey& key, Flow& flow, const SegmentSeen& seen) {
-  const bool from_lan = seen.from == Side::Lan;
-  const auto beyond = [](const tcp::Stream& stream, std::uint32_t number) {
-    return static_cast<std::int32_t>(number - stream.sequence_at(stream.delivered()));
+// Connections with the ports of one of an earlier run, begun while nobody looked, are at quite another place:
+// conntrack lets nothing else far off through.
+bool Engine::is_another(const Flow& flow, const SegmentSeen& seen) {
+  if (!flow.resuming_client && !flow.resuming_server) return false;
+  const auto far = [](const tcp::Stream& stream, std::uint32_t number) {
+    const std::uint32_t expected = stream.sequence_at(stream.delivered());
+    return number - expected + kNear / 2 >= kNear;
   };
+  const bool from_lan = seen.from == Side::Lan;
   const tcp::Stream& own = from_lan ? flow.to_server : *flow.to_client;
   const tcp::Stream& other = from_lan ? *flow.to_client : flow.to_server;
+  return far(own, seen.segment.sequence) ||
+         (seen.segment.has(TcpSegment::kAck) && far(other, seen.segment.acknowledgment));
+}
+
+// A flow of an earlier run goes on only where it had stopped, byte for byte, in both directions (S1); what
+// its acknowledgements tell, acknowledges_unseen() has seen.
+void Engine::resume(const FlowKey& key, Flow& flow, const SegmentSeen& seen) {
+  const bool from_lan = seen.from == Side::Lan;
+  const tcp::Stream& own = from_lan ? flow.to_server : *flow.to_client;
   bool& resuming = from_lan ? flow.resuming_client : flow.resuming_server;
-  const std::int32_t ahead = beyond(own, seen.segment.sequence);
-  const bool missed = (resuming && ahead > 0) ||
-                      (seen.segment.has(TcpSegment::kAck) && beyond(other, seen.segment.acknowledgment) > 0);
-  if (missed) {
+  const auto ahead = static_cast<std::int32_t>(seen.segment.sequence - own.sequence_at(own.delivered()));
+  if (flow.blind) {
+    resuming = false;  // it is near enough
+  } else if (resuming && ahead > 0) {
     go_blind(key, flow, Reason::MidStream);
   } else if (ahead == 0) {
     resuming = false;
@@ -396,7 +438,16 @@ void Engine::go_blind(const FlowKey& key, Flow& flow, Reason reason) {
   flow.blind = true;
   flow.client_frames = oscar::FlapReader{};
   flow.server_frames = oscar::FlapReader{};
+  flow.blind_to_server = flow.to_server.sequence_at(flow.to_server.delivered());
+  if (flow.to_client) flow.blind_to_client = flow.to_client->sequence_at(flow.to_client->delivered());
   if (reason == Reason::None) return;
+  // Whether the server acknowledges what was announced, or something else in that place, can't be told now.
+  if (flow.port) {
+    const PinholeKey announced{*key.inside.address.v4(), *flow.port};
+    if (const auto pinhole = pinholes_.find(announced);
+        pinhole != pinholes_.end() && !pinhole->second.open && pinhole->second.owner == key)
+      close_pinhole(announced, reason);
+  }
   report({.what = What::FlowBlind,
           .reason = reason,
           .client = key.inside.address,

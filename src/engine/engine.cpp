@@ -249,11 +249,13 @@ Snapshot Engine::snapshot(TimePoint now) const {
       ttl_end = std::max(ttl_end, owner.ttl_end);
       host += (host.empty() ? "" : ", ") + owner.name;
     }
-    for (const Port port : login.ports)
+    for (const Port port : login.ports) {
+      const auto flows = live_.find({address, port});
       s.addresses.push_back({host.empty() ? to_string(address) : host, Endpoint{address, port},
                              std::string{word_of(login.source)}, duration_cast<seconds>(now - login.since),
                              login.fixed ? std::nullopt : std::optional{left(ttl_end, now)},
-                             left(login.until, now), login.flows});
+                             left(login.until, now), flows == live_.end() ? 0 : flows->second});
+    }
   }
   std::sort(s.addresses.begin(), s.addresses.end(), [](const auto& a, const auto& b) {
     return std::tie(a.host, a.server) < std::tie(b.host, b.server);

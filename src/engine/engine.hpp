@@ -98,8 +98,14 @@ class Engine {
   [[nodiscard]] Saved saved(TimePoint now) const;
   // Grows whenever something of saved() came or went; what merely moves on (ages, positions) does not count.
   [[nodiscard]] std::uint64_t saved_version() const noexcept { return saved_version_; }
-  // The ports that servers are on: whose flows FlowsListed and FlowEnded are to tell of.
+  // The ports that servers are on, and those of flows that live: whose FlowsListed and FlowEnded are to tell
+  // of.
   [[nodiscard]] std::set<Port> server_ports() const;
+  // Those among them where flows count that are not followed as well.
+  [[nodiscard]] std::set<Port> login_ports() const;
+  // The elements that this run answers for: it renews them, or lets them end. Without those of the set peers,
+  // which are put there once, for their time.
+  [[nodiscard]] std::set<nft::Element> elements() const;
 
  private:
   // A listening port of a LAN client, open to whoever proves itself.
@@ -151,21 +157,23 @@ class Engine {
     TimePoint until;
     FlowKey from;  // the flow it was handed out on
   };
+  // The login hosts (names, or addresses as text) that a server is allowed for; never null.
+  using Hosts = std::shared_ptr<const std::vector<std::string>>;
   // An address of login hosts, which every client may reach on its ports.
   struct LoginAddress {
     struct Owner {
       dns::DomainName name;
       TimePoint ttl_end;
+      TimePoint released{};  // when DNS, or the last flow that only this name explains, let go of it
     };
-    std::vector<Owner> owners;  // the names that stand for it
+    std::vector<Owner> owners;  // the names that stand for it; each ends by itself
     bool fixed = false;         // the configuration names the address itself, with
     std::vector<Port> fixed_ports;
     std::vector<Port> ports;  // whose elements are in the set
+    Hosts hosts;              // owners, and the address if fixed
     Source source = Source::Answer;
-    TimePoint since;     // in the set
-    TimePoint heard;     // named last
-    TimePoint released;  // when the last name or flow let go of it
-    std::size_t flows = 0;
+    TimePoint since;    // in the set
+    TimePoint heard;    // named last
     TimePoint until;    // the kernel's timeout
     TimePoint check{};  // when its one timer is due: others of the same key are stale
   };
@@ -186,6 +194,7 @@ class Engine {
   struct ServerGrant {
     TimePoint until;
     std::size_t flows = 0;
+    Hosts hosts;  // whose server it was that sent the client there
   };
   struct ClientState {
     std::vector<Uin> online;  // one entry per session, so a UIN may stand there twice
@@ -202,6 +211,7 @@ class Engine {
       Port port;
       bool private_allowed;
       Uin uin;
+      Hosts hosts;
     };
     dns::Type type = dns::Type::A;  // asked for
     std::vector<Grant> grants;
@@ -226,6 +236,7 @@ class Engine {
   void on_control(const SegmentSeen& seen);
   void open_flow(const FlowKey& key, const SegmentSeen& seen);
   void on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& seen);
+  [[nodiscard]] static bool is_another(const Flow& flow, const SegmentSeen& seen);
   bool feed(const FlowKey& key, Flow& flow, const SegmentSeen& seen);
   void resume(const FlowKey& key, Flow& flow, const SegmentSeen& seen);
   bool on_client_frame(const FlowKey& key, Flow& flow, const oscar::FlapReader::Frame& frame);
@@ -264,11 +275,12 @@ class Engine {
 
   // names.cpp: login hosts and redirects
   void allow_server(const FlowKey& key, Flow& flow, const oscar::Target& target, Bytes cookie, bool service);
-  void grant(const IpAddress& client, const Endpoint& server, std::optional<Uin> uin,
-             const std::string& name);
+  void grant(const IpAddress& client, const Endpoint& server, std::optional<Uin> uin, const std::string& name,
+             const Hosts& hosts);
   [[nodiscard]] Reason judge_target(const IpAddress& address, bool private_allowed) const;
   [[nodiscard]] bool is_inside(const IpAddress& address) const;
-  [[nodiscard]] bool may_name_private(const IpAddress& server) const;
+  [[nodiscard]] bool may_name_private(const std::vector<std::string>& hosts) const;
+  [[nodiscard]] bool is_configured(const std::vector<std::string>& hosts) const;
   void read_names();
   void ask_due();
   void on_answer(const NameAnswered& answered);
@@ -288,22 +300,37 @@ class Engine {
                                   const dns::Query& query);
   LoginAddress& put_address(const IpAddress& address, Source source);
   void settle(const IpAddress& address, LoginAddress& login);
-  void set_ports(const IpAddress& address, LoginAddress& login, const std::vector<Port>& ports);
+  void note_owners(const IpAddress& address, LoginAddress& login, Reason gone);
   [[nodiscard]] std::vector<Port> ports_of(const LoginAddress& login) const;
+  [[nodiscard]] bool gives_port(const dns::DomainName& name, Port port) const;
+  [[nodiscard]] bool is_named(const IpAddress& address, const LoginAddress::Owner& owner) const;
+  [[nodiscard]] bool explained(const IpAddress& address, const LoginAddress& login, Port port,
+                               const LoginAddress::Owner& but) const;
+  void drop_owners(const IpAddress& address, LoginAddress& login);
   [[nodiscard]] TimePoint named_end(const LoginAddress& login) const;
   [[nodiscard]] bool is_held(const IpAddress& address, const LoginAddress& login) const;
   void drop_address(const IpAddress& address, Reason reason);
   void keep_limits(const dns::Query& query);
-  struct Candidate {  // for eviction, the first to go being the least
+  // For eviction, the first to go being the least.
+  enum class Hold : std::uint8_t {
+    IdleOver,  // no flow, and DNS names it no more
+    Idle,
+    UsedOver,  // a flow, and DNS names it no more
+    Kept,      // a flow, or named just now
+  };
+  struct Candidate {
+    Hold hold;
     bool in_use;
     TimePoint heard;
     IpAddress address;
     friend auto operator<=>(const Candidate&, const Candidate&) = default;
   };
+  [[nodiscard]] bool in_use(const IpAddress& address, const LoginAddress& login) const;
+  [[nodiscard]] Hold hold_of(const IpAddress& address, const LoginAddress& login) const;
   void evict(std::vector<Candidate>& candidates, std::size_t most);
   void fix_addresses();
-  void flow_on(const IpAddress& address);
-  void flow_off(const IpAddress& address);
+  void flow_on(const Endpoint& server);
+  void flow_off(const Endpoint& server);
   void watch_passing(const FlowKey& key);
   void on_flows_listed(const FlowsListed& listed);
   void on_flow_ended(const FlowKey& key);
@@ -311,8 +338,10 @@ class Engine {
   // memory.cpp: across restarts and reloads
   void on_restored(const Restored& restored);
   void restore_session(const Saved::Session& saved);
+  [[nodiscard]] bool may_restore(const Saved::Session& saved) const;
   void restore_pinhole(const Saved::Pinhole& saved);
   void on_reconfigured(const config::Config& config);
+  void end_disallowed();
   [[nodiscard]] bool is_client(const IpAddress& address) const;
 
   // peer.cpp: peers' flows
@@ -349,6 +378,8 @@ class Engine {
   Surroundings surroundings_;
   dns::Schedule schedule_;
   std::map<dns::DomainName, LoginName> login_names_;
+  std::map<std::string, bool> hosts_;  // all login hosts, names and addresses: may they name private ones?
+  dns::DomainName missed_last_;        // asked for last because of a miss: the others have their turn
   bool started_ = false;
   TimePoint now_{};
   std::vector<Action> actions_;
@@ -367,6 +398,7 @@ class Engine {
   std::unordered_map<std::uint64_t, CookieMeaning> cookies_;
   std::unordered_map<IpAddress, LoginAddress> logins_;
   std::unordered_set<FlowKey, FlowKeyHash> passing_;  // flows to login servers that are not followed
+  std::unordered_map<Endpoint, std::size_t, EndpointHash> live_;  // flows of flows_ and passing_, by server
   std::map<ServerKey, ServerGrant> servers_;
   std::unordered_map<IpAddress, ClientState> clients_;
   std::map<std::string, Waiting> waiting_;

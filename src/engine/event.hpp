@@ -59,10 +59,16 @@ struct AnswerHeld {
 struct ServerMissed {
   Endpoint server;
 };
+// A flow that conntrack has. `id`: its number there, never that of another one at the same time; 0: not
+// known.
+struct ListedFlow {
+  FlowKey flow;
+  std::uint32_t id = 0;
+};
 // All flows that conntrack has, whose original destination port is one of `ports`, and that are not over.
 struct FlowsListed {
   std::vector<Port> ports;
-  std::vector<FlowKey> flows;
+  std::vector<ListedFlow> flows;
 };
 // Another resolver answers from now on.
 struct ResolverChanged {};
@@ -70,7 +76,7 @@ struct ResolverChanged {};
 // still come by the control queue.
 struct Restored {
   Saved saved;
-  std::vector<FlowKey> alive;
+  std::vector<ListedFlow> alive;
 };
 // The administrator wants it otherwise. Keys of the table itself (config::restart_keys) are the same.
 struct Reconfigured {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/strong.hpp"
@@ -38,21 +40,17 @@ struct Flow {
   std::optional<std::uint32_t> client_fin;  // sequence numbers behind a FIN that came before a gap was filled
   std::optional<std::uint32_t> server_fin;
   bool blind = false;  // teaches nothing any more, but its end still counts
-  // Of an earlier run: until a direction was seen to continue exactly where it had been left, a hole in it is
-  // what passed meanwhile, and will never be filled.
+  // Of an earlier run: until a direction was seen to continue exactly where it had been left (of a blind
+  // flow: near there), a hole in it is what passed meanwhile, and will never be filled.
   bool resuming_client = false;
   bool resuming_server = false;
   bool server_hello = false;
   bool credentials = false;  // a login was asked for: a reply may come
   bool server_spoke =
       false;  // the server went on after the client's hello: it accepted the cookie (security.md S5)
-  bool online = false;  // counted as a session
-  bool moving = false;  // a migration notice came (protocol.md 1.8)
-  enum class Counted : std::uint8_t {
-    No,
-    Login,
-    Grant
-  } counted = Counted::No;  // where it is counted as live
+  bool online = false;   // counted as a session
+  bool moving = false;   // a migration notice came (protocol.md 1.8)
+  bool granted = false;  // counted with a server that only this client may reach
   std::optional<Uin> uin;
   std::optional<Ipv4> external;                // as the server sees the client
   std::optional<std::uint32_t> cookie;         // announced by the client itself
@@ -60,8 +58,12 @@ struct Flow {
   std::optional<Port> port;                    // the pinhole that this flow owns
   std::optional<oscar::DirectInfo> announced;  // came before the UIN was known
   std::uint64_t announced_end = 0;
-  std::vector<Buddy> buddies;    // by UIN
-  std::uint16_t told_peers = 0;  // elements in `peers` by this flow
+  std::vector<Buddy> buddies;                             // by UIN
+  std::uint16_t told_peers = 0;                           // elements in `peers` by this flow
+  std::shared_ptr<const std::vector<std::string>> hosts;  // the login hosts it is allowed for
+  std::uint32_t conntrack = 0;                            // its id there; 0: not known
+  std::uint32_t blind_to_server = 0;  // sequence numbers behind the last bytes, of a blind flow only
+  std::uint32_t blind_to_client = 0;
   TimePoint since{};
   TimePoint heard{};
   TimePoint check{};  // when its one timer is due: others of the same key are stale

@@ -14,12 +14,32 @@ bool Engine::is_client(const IpAddress& address) const {
                                                 [&](const Subnet& one) { return one.contains(address); });
 }
 
-std::set<Port> Engine::server_ports() const {
+std::set<Port> Engine::login_ports() const {
   std::set<Port> ports{config_.login_ports.begin(), config_.login_ports.end()};
   for (const auto& [name, entry] : login_names_) ports.insert(entry.ports.begin(), entry.ports.end());
   for (const auto& [address, login] : logins_) ports.insert(login.ports.begin(), login.ports.end());
-  for (const auto& [key, grant] : servers_) ports.insert(key.server.port);
   return ports;
+}
+
+std::set<Port> Engine::server_ports() const {
+  std::set<Port> ports = login_ports();
+  for (const auto& [key, grant] : servers_) ports.insert(key.server.port);
+  for (const auto& [server, flows] : live_) ports.insert(server.port);
+  return ports;
+}
+
+std::set<nft::Element> Engine::elements() const {
+  std::set<nft::Element> all;
+  for (const auto& [address, login] : logins_)
+    for (const Port port : login.ports) all.insert(nft::Element::login({address, port}));
+  for (const auto& [key, grant] : servers_) all.insert(nft::Element::server(key.client, key.server));
+  for (const auto& [address, state] : clients_)
+    if (address.is_v4() && !state.online.empty()) all.insert(nft::Element::session(*address.v4()));
+  for (const auto& [key, pinhole] : pinholes_) all.insert(nft::Element::pinhole(key.client, key.port));
+  for (const auto& [key, back] : returns_)
+    all.insert(nft::Element::returning(key.peer, key.client, key.port));
+  for (const auto& [port, key] : forwards_) all.insert(nft::Element::forward(port, key.client, key.port));
+  return all;
 }
 
 Saved Engine::saved(TimePoint now) const {
@@ -32,26 +52,25 @@ Saved Engine::saved(TimePoint now) const {
     return std::tie(a.name, a.address) < std::tie(b.name, b.address);
   });
   for (const auto& [key, flow] : flows_) {
-    if (!flow->online) continue;
-    Saved::Session session{.flow = key,
-                           .uin = flow->uin,
-                           .online = true,
-                           .moving = flow->moving,
-                           .external = flow->external,
-                           .to_server = std::nullopt,
-                           .to_client = std::nullopt,
-                           .age = duration_cast<seconds>(now - flow->since),
-                           .silent = duration_cast<seconds>(now - flow->heard)};
+    if (!flow->online || !flow->to_client) continue;
     // Within a frame, or beyond a hole, there is more to know than a position.
     const auto exact = [](const tcp::Stream& stream, const oscar::FlapReader& frames) {
       return !stream.has_gap() && !frames.inside_frame();
     };
-    if (!flow->blind && flow->to_client && exact(flow->to_server, flow->client_frames) &&
-        exact(*flow->to_client, flow->server_frames)) {
-      session.to_server = flow->to_server.sequence_at(flow->to_server.delivered());
-      session.to_client = flow->to_client->sequence_at(flow->to_client->delivered());
-    }
-    saved.sessions.push_back(session);
+    const auto arrived = [](const tcp::Stream& stream) { return stream.sequence_at(stream.delivered()); };
+    saved.sessions.push_back({.flow = key,
+                              .conntrack = flow->conntrack,
+                              .hosts = *flow->hosts,
+                              .uin = flow->uin,
+                              .online = true,
+                              .moving = flow->moving,
+                              .external = flow->external,
+                              .exact = !flow->blind && exact(flow->to_server, flow->client_frames) &&
+                                       exact(*flow->to_client, flow->server_frames),
+                              .to_server = flow->blind ? flow->blind_to_server : arrived(flow->to_server),
+                              .to_client = flow->blind ? flow->blind_to_client : arrived(*flow->to_client),
+                              .age = duration_cast<seconds>(now - flow->since),
+                              .silent = duration_cast<seconds>(now - flow->heard)});
   }
   std::sort(saved.sessions.begin(), saved.sessions.end(),
             [](const auto& a, const auto& b) { return a.flow < b.flow; });
@@ -80,32 +99,46 @@ void Engine::on_restored(const Restored& restored) {
     LoginAddress& login = put_address(one.address, Source::Saved);
     login.owners.push_back({one.name, now_ + std::clamp(one.ttl_left, seconds{0}, config_.ttl_max)});
     login.since = std::min(login.since, now_ - std::clamp(one.age, seconds{0}, kOldest));
-    set_ports(one.address, login, ports_of(login));
+    note_owners(one.address, login, Reason::Expired);
     settle(one.address, login);
   }
   for (const auto& [name, entry] : login_names_)
     for (const auto type : {dns::Type::A, dns::Type::Aaaa}) keep_limits({name, type});
 
-  const std::unordered_set<FlowKey, FlowKeyHash> alive{restored.alive.begin(), restored.alive.end()};
-  for (const auto& session : restored.saved.sessions)
-    if (alive.contains(session.flow)) restore_session(session);
+  std::unordered_map<FlowKey, std::uint32_t, FlowKeyHash> alive;
+  for (const auto& [flow, id] : restored.alive) alive[flow] = id;
+  for (const auto& session : restored.saved.sessions) {
+    const auto flow = alive.find(session.flow);
+    // With another number it is another connection, on the same ports.
+    const bool same = flow != alive.end() &&
+                      (session.conntrack == 0 || flow->second == 0 || session.conntrack == flow->second);
+    if (same && may_restore(session)) restore_session(session);
+  }
   for (const auto& pinhole : restored.saved.pinholes) restore_pinhole(pinhole);
-  for (const FlowKey& key : restored.alive) watch_passing(key);
+  for (const auto& [flow, id] : restored.alive) watch_passing(flow);
+}
+
+bool Engine::may_restore(const Saved::Session& saved) const {
+  const FlowKey& key = saved.flow;
+  return saved.online && saved.uin && is_client(key.inside.address) && !flows_.contains(key) &&
+         key.inside.address.is_v4() == key.outside.address.is_v4() &&
+         // A server of a login host of today: its own address, or where such a one had sent the client.
+         (is_login(key.outside) || is_configured(saved.hosts)) &&
+         judge_target(key.outside.address, is_login(key.outside) || may_name_private(saved.hosts)) ==
+             Reason::None;
 }
 
 void Engine::restore_session(const Saved::Session& saved) {
   const FlowKey& key = saved.flow;
-  const bool possible = saved.online && saved.uin && is_client(key.inside.address) &&
-                        key.inside.address.is_v4() == key.outside.address.is_v4() &&
-                        judge_target(key.outside.address, true) == Reason::None && !flows_.contains(key);
-  if (!possible) return;
-  const bool exact = saved.to_server && saved.to_client;
-  auto flow = std::make_unique<Flow>(saved.to_server.value_or(1) - 1);
-  flow->to_client.emplace(saved.to_client.value_or(1) - 1);
+  auto flow = std::make_unique<Flow>(saved.to_server - 1);
+  flow->to_client.emplace(saved.to_client - 1);
+  flow->conntrack = saved.conntrack;
   flow->role = Flow::Role::Session;
   flow->server_hello = flow->server_spoke = flow->online = true;
-  flow->blind = !exact;
-  flow->resuming_client = flow->resuming_server = exact;
+  flow->blind = !saved.exact;
+  flow->blind_to_server = saved.to_server;
+  flow->blind_to_client = saved.to_client;
+  flow->resuming_client = flow->resuming_server = true;
   flow->uin = saved.uin;
   flow->moving = saved.moving;
   flow->external = saved.external;
@@ -116,6 +149,7 @@ void Engine::restore_session(const Saved::Session& saved) {
   if (!is_login(key.outside)) {
     auto& grant = servers_[{key.inside.address, key.outside}];
     grant.until = now_ + config_.pinhole_timeout;
+    grant.hosts = std::make_shared<const std::vector<std::string>>(saved.hosts);
     arm(grant.until, Timer::Kind::Server, ServerKey{key.inside.address, key.outside});
     change(nft::Change::Kind::Renew, nft::Element::server(key.inside.address, key.outside),
            config_.pinhole_timeout);
@@ -129,7 +163,7 @@ void Engine::restore_session(const Saved::Session& saved) {
   flows_.emplace(key, std::move(flow));
   ++saved_version_;
   report({.what = What::SessionRestored,
-          .reason = exact ? Reason::None : Reason::MidStream,
+          .reason = saved.exact ? Reason::None : Reason::MidStream,
           .client = key.inside.address,
           .uin = saved.uin,
           .remote = key.outside});
@@ -198,14 +232,26 @@ void Engine::on_reconfigured(const config::Config& config) {
   for (const auto& [name, entry] : login_names_)
     for (const auto type : {dns::Type::A, dns::Type::Aaaa}) keep_limits({name, type});
 
+  end_disallowed();
+}
+
+// What only the configuration of before allowed. Flows go on, as established ones do everywhere; they open
+// nothing any more.
+void Engine::end_disallowed() {
   for (auto& [key, flow] : flows_) {
-    if (is_client(key.inside.address)) continue;
+    if (is_client(key.inside.address) && (is_login(key.outside) || is_configured(*flow->hosts))) continue;
     end_session(key, *flow, Reason::Reconfigured);
     if (!flow->blind) go_blind(key, *flow, Reason::None);
   }
   std::vector<PinholeKey> shut;
   for (const auto& [key, pinhole] : pinholes_)
     if (!is_client(IpAddress{key.client}) || judge_port(key.port) != Reason::None) shut.push_back(key);
+  std::map<Ipv4, std::vector<std::pair<TimePoint, PinholeKey>>> of_client;
+  for (const auto& [key, pinhole] : pinholes_) of_client[key.client].emplace_back(pinhole.since, key);
+  for (auto& [address, ports] : of_client) {
+    std::sort(ports.begin(), ports.end());  // the newest beyond ports-per-client
+    for (std::size_t i = config_.ports_per_client; i < ports.size(); ++i) shut.push_back(ports[i].second);
+  }
   for (const PinholeKey key : shut) close_pinhole(key, Reason::Reconfigured);
   std::vector<ReturnKey> gone;
   for (const auto& [key, back] : returns_)
@@ -215,7 +261,7 @@ void Engine::on_reconfigured(const config::Config& config) {
     close_return(key, Reason::Reconfigured);
   }
   for (auto& [key, grant] : servers_) {
-    if (is_client(key.client)) continue;
+    if (is_client(key.client) && is_configured(*grant.hosts)) continue;
     change(nft::Change::Kind::Remove, nft::Element::server(key.client, key.server));
     grant.until = now_;
     arm(now_, Timer::Kind::Server, key);

@@ -43,6 +43,13 @@ void Engine::read_names() {
       entry.unresolved = known->second.unresolved;
   }
   login_names_ = std::move(names);
+  hosts_.clear();
+  for (const auto& host : config_.login_hosts) {
+    const auto* address = std::get_if<IpAddress>(&host.host);
+    bool& may = hosts_[address != nullptr ? to_string(*address) : std::get<dns::DomainName>(host.host)];
+    // An address of the configuration that is private itself says enough.
+    may = may || host.private_allowed || (address != nullptr && scope_of(*address) == Scope::Private);
+  }
 }
 
 void Engine::ask_due() {
@@ -50,10 +57,11 @@ void Engine::ask_due() {
     actions_.emplace_back(Ask{query});
     watch_name(query.name);
   }
-  for (const IpAddress& address : schedule_.expire(now_)) {
+  for (const auto& [query, address] : schedule_.expire(now_)) {
     const auto login = logins_.find(address);
     if (login == logins_.end()) continue;
-    login->second.released = now_;
+    for (auto& owner : login->second.owners)
+      if (owner.name == query.name) owner.released = now_;
     settle(address, login->second);
   }
   names_due_ = schedule_.next_deadline().value_or(TimePoint::max());
@@ -83,14 +91,16 @@ Reason Engine::judge_target(const IpAddress& address, bool private_allowed) cons
   return is_inside(address) ? Reason::ForbiddenTarget : Reason::None;
 }
 
-bool Engine::may_name_private(const IpAddress& server) const {
-  if (scope_of(server) == Scope::Private) return true;
-  const auto login = logins_.find(server);
-  return login != logins_.end() &&
-         std::any_of(login->second.owners.begin(), login->second.owners.end(), [this](const auto& owner) {
-           const auto name = login_names_.find(owner.name);
-           return name != login_names_.end() && name->second.private_allowed;
-         });
+bool Engine::may_name_private(const std::vector<std::string>& hosts) const {
+  return std::any_of(hosts.begin(), hosts.end(), [this](const std::string& host) {
+    const auto known = hosts_.find(host);
+    return known != hosts_.end() && known->second;
+  });
+}
+
+bool Engine::is_configured(const std::vector<std::string>& hosts) const {
+  return std::any_of(hosts.begin(), hosts.end(),
+                     [this](const std::string& host) { return hosts_.contains(host); });
 }
 
 void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& target, Bytes cookie,
@@ -127,9 +137,9 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
     refuse(Reason::TooOften, text);
     return;
   }
-  // Only a server that has such an address itself, or whose name may have one, may name one: networks without
-  // a public server (security.md S3).
-  const bool private_allowed = may_name_private(key.outside.address);
+  // Only a server of a login host that may have such an address itself may name one: networks without a
+  // public server (security.md S3).
+  const bool private_allowed = may_name_private(*flow.hosts);
   if (literal != nullptr) {
     if (judge_target(*literal, private_allowed) != Reason::None) {
       refuse(Reason::ForbiddenTarget, text);
@@ -144,14 +154,14 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
   cookies_[hash] = CookieMeaning{key.inside.address, flow.uin, service, now_ + kCookieLife, key};
   arm(now_ + kCookieLife, Timer::Kind::Cookie, hash);
   if (literal != nullptr) {
-    grant(key.inside.address, {*literal, port}, flow.uin, "");
+    grant(key.inside.address, {*literal, port}, flow.uin, "", flow.hosts);
     return;
   }
   Waiting& waiting = waiting_[text];
   if (waiting.grants.empty()) {
     if (!schedule_.spend(now_)) {
       waiting_.erase(text);
-      refuse(Reason::TooOften, text);
+      refuse(Reason::QueryBudget, text);
       return;
     }
     waiting.until = now_ + kHoldLimit;
@@ -159,7 +169,7 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
     waiting.type = key.inside.address.is_v4() ? dns::Type::A : dns::Type::Aaaa;
     actions_.emplace_back(Ask{{text, waiting.type}});
   }
-  waiting.grants.push_back({key.inside.address, port, private_allowed, flow.uin.value_or(Uin{})});
+  waiting.grants.push_back({key.inside.address, port, private_allowed, flow.uin.value_or(Uin{}), flow.hosts});
   if (waiting.held.size() < Waiting::kMostHeld) {
     hold_ = true;
     hold_name_ = text;
@@ -167,10 +177,11 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
 }
 
 void Engine::grant(const IpAddress& from, const Endpoint& server, std::optional<Uin> uin,
-                   const std::string& name) {
+                   const std::string& name, const Hosts& hosts) {
   if (!is_client(from)) return;  // any more: the configuration has changed meanwhile
   auto& granted = servers_[{from, server}];
   granted.until = now_ + kGrantLife;
+  granted.hosts = hosts;
   arm(granted.until, Timer::Kind::Server, ServerKey{from, server});
   change(nft::Change::Kind::Renew, nft::Element::server(from, server), kGrantLife);
   report({.what = What::Redirected, .client = from, .uin = uin, .remote = server, .text = name});
@@ -232,7 +243,7 @@ void Engine::on_answer(const NameAnswered& answered) {
       if (record.address.is_v4() != wanted.client.is_v4()) continue;
       if (judge_target(record.address, wanted.private_allowed) != Reason::None) continue;
       any = true;
-      grant(wanted.client, {record.address, wanted.port}, wanted.uin, query.name);
+      grant(wanted.client, {record.address, wanted.port}, wanted.uin, query.name, wanted.hosts);
     }
   }
   release_waiting(query.name, any ? Reason::None : Reason::Unresolved);
@@ -281,11 +292,19 @@ void Engine::on_answer_held(const AnswerHeld& held) {
 // Its own resolver may have told the client of an address that ours has not told us (yet).
 void Engine::on_server_missed(const ServerMissed& missed) {
   if (is_login(missed.server)) return;  // it has come in meanwhile
+  const auto type = missed.server.address.is_v4() ? dns::Type::A : dns::Type::Aaaa;
   bool asked = false;
-  for (const auto& [text, name] : login_names_) {
-    if (std::find(name.ports.begin(), name.ports.end(), missed.server.port) == name.ports.end()) continue;
-    const auto type = missed.server.address.is_v4() ? dns::Type::A : dns::Type::Aaaa;
-    asked = schedule_.hurry({text, type}, now_) || asked;
+  auto name = login_names_.upper_bound(missed_last_);
+  for (std::size_t i = 0; i < login_names_.size(); ++i, ++name) {
+    if (name == login_names_.end()) name = login_names_.begin();
+    if (!gives_port(name->first, missed.server.port)) continue;
+    const auto hurried = schedule_.hurry({name->first, type}, now_);
+    if (hurried == dns::Schedule::Hurried::NoBudget) {
+      ++refused_[static_cast<std::size_t>(Reason::QueryBudget)];
+      break;  // the next miss goes on from here
+    }
+    missed_last_ = name->first;
+    asked = asked || hurried == dns::Schedule::Hurried::Yes;
   }
   if (asked) report({.what = What::ServerMissed, .remote = missed.server});
 }

@@ -45,6 +45,7 @@ constexpr std::array<Words, kReasonCount> kWords{{
     {"forbidden-target", "an address that no server outside can have"},
     {"server-port", "the server named a port that no server may be on"},
     {"unresolved", "the name did not resolve"},
+    {"query-budget", "as many DNS queries as queries-per-minute allows were asked already"},
     {"mid-stream", "the flow was met in its middle"},
     {"not-oscar", "the stream is not OSCAR from its first byte on"},
     {"stream-conflict", "bytes came again with other content"},

@@ -47,6 +47,7 @@ enum class Reason : std::uint8_t {
                     // public server
   ServerPort,       // a port no server may be on
   Unresolved,
+  QueryBudget,  // queries-per-minute is used up
   // control flows that teach nothing any more (S1, S2, S4)
   MidStream,
   NotOscar,

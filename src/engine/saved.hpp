@@ -23,16 +23,20 @@ struct Saved {
     std::chrono::seconds age{0};       // since it came in
     friend bool operator==(const Address&, const Address&) = default;
   };
-  // A control flow. The positions say where each direction had arrived; nullopt: not known exactly (inside a
-  // frame, or nothing is learned from it any more).
+  // A control flow.
   struct Session {
     FlowKey flow;
+    std::uint32_t conntrack = 0;     // the flow's id there; 0: was not known
+    std::vector<std::string> hosts;  // the login hosts whose server it is, or that led there
     std::optional<Uin> uin;
-    bool online = false;                     // the server had accepted it
-    bool moving = false;                     // a migration notice had come
-    std::optional<Ipv4> external;            // as the server sees the client
-    std::optional<std::uint32_t> to_server;  // sequence number of the client's next byte
-    std::optional<std::uint32_t> to_client;  // of the server's
+    bool online = false;           // the server had accepted it
+    bool moving = false;           // a migration notice had come
+    std::optional<Ipv4> external;  // as the server sees the client
+    // Where each direction had arrived: the sequence number of the client's next byte, and of the server's.
+    // Not exact: about there (inside a frame, or nothing is learned from it any more).
+    bool exact = false;
+    std::uint32_t to_server = 0;
+    std::uint32_t to_client = 0;
     std::chrono::seconds age{0};
     std::chrono::seconds silent{0};  // since its last segment
     friend bool operator==(const Session&, const Session&) = default;

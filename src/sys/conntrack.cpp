@@ -91,7 +91,8 @@ std::optional<Flow> parse_flow(const nlmsghdr* message) {
       .mark = nfct_get_attr_u32(ct, ATTR_MARK),
       .status = nfct_get_attr_u32(ct, ATTR_STATUS),
       .state = state <= static_cast<std::uint8_t>(TcpState::SynSent2) ? TcpState{state} : TcpState::None,
-      .timeout = std::chrono::seconds{nfct_get_attr_u32(ct, ATTR_TIMEOUT)}};
+      .timeout = std::chrono::seconds{nfct_get_attr_u32(ct, ATTR_TIMEOUT)},
+      .id = nfct_get_attr_u32(ct, ATTR_ID)};
 }
 
 nlmsghdr* start_message(void* buffer, std::uint16_t type, std::uint16_t flags, std::uint32_t sequence,
@@ -185,7 +186,8 @@ Result<bool, SysError> Conntrack::change(std::uint16_t type, const FlowKey& key,
   const auto done = request(*socket_, Bytes{bytes}.first(message->nlmsg_len), buffer_, kWait);
   if (done) return true;
   if (done.error().code == ENOENT) return false;
-  return tl::make_unexpected(SysError{value ? "set ct mark" : "delete ct", done.error().code});
+  const char* what = value != nullptr ? "set ct mark" : type == IPCTNL_MSG_CT_GET ? "get ct" : "delete ct";
+  return tl::make_unexpected(SysError{what, done.error().code});
 }
 
 Result<bool, SysError> Conntrack::destroy(const FlowKey& key, Tuple tuple) {
@@ -198,6 +200,10 @@ Result<bool, SysError> Conntrack::destroy_forwarded(const FlowKey& seen) {
   const auto found = destroy(seen, Tuple::Original);
   if (!found || *found) return found;
   return destroy(seen.reversed(), Tuple::Reply);
+}
+
+Result<bool, SysError> Conntrack::has(const FlowKey& key, Tuple tuple) {
+  return change(IPCTNL_MSG_CT_GET, key, tuple, nullptr, 0);
 }
 
 Result<bool, SysError> Conntrack::set_mark(const FlowKey& key, std::uint32_t value, std::uint32_t mask,
@@ -227,9 +233,11 @@ Result<std::vector<Flow>, SysError> Conntrack::dump_message(Bytes message, const
   return flows;
 }
 
-Result<std::vector<Flow>, SysError> Conntrack::dump_to_port(Port port, PickedBy picked) {
+Result<std::vector<Flow>, SysError> Conntrack::dump_to_port(Port port, MarkFilter marked, PickedBy picked) {
   // Compared in any case: kernels before 5.8 do not know the filter and leave it out without a word.
-  const auto wanted = [port](const Flow& flow) { return flow.original.destination.port == port; };
+  const auto wanted = [port, marked](const Flow& flow) {
+    return flow.original.destination.port == port && (flow.mark & marked.mask) == marked.value;
+  };
   std::vector<Flow> flows;
   // The filter's tuple is of one family or the other.
   for (const std::uint8_t family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
@@ -237,6 +245,10 @@ Result<std::vector<Flow>, SysError> Conntrack::dump_to_port(Port port, PickedBy 
     std::vector<std::byte> bytes(256);
     nlmsghdr* const message = start_message(bytes.data(), IPCTNL_MSG_CT_GET, NLM_F_DUMP, ++sequence_, family);
     put_port_filter(message, port);
+    if (marked.mask != 0) {
+      mnl_attr_put_u32(message, CTA_MARK, htonl(marked.value));
+      mnl_attr_put_u32(message, CTA_MARK_MASK, htonl(marked.mask));
+    }
     const auto part = dump_message(Bytes{bytes}.first(message->nlmsg_len), wanted);
     if (part) {
       flows.insert(flows.end(), part->begin(), part->end());
@@ -247,7 +259,7 @@ Result<std::vector<Flow>, SysError> Conntrack::dump_to_port(Port port, PickedBy 
     }
   }
   if (picked == PickedBy::Kernel && kernel_picks_) return flows;
-  auto all = dump(0, 0);
+  auto all = dump(marked.value, marked.mask);
   if (all) std::erase_if(*all, [&wanted](const Flow& flow) { return !wanted(flow); });
   return all;
 }

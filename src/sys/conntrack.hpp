@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "base/bytes.hpp"
@@ -43,6 +44,9 @@ struct Flow {
   std::uint32_t status = 0;  // IPS_... bits of linux/netfilter/nf_conntrack_common.h
   TcpState state = TcpState::None;
   std::chrono::seconds timeout{0};  // left until conntrack forgets the flow; 0 in events
+  // The same as long as conntrack has the flow. A later flow on the same ports has another one, nearly
+  // always: it is made of where the entry lies in memory.
+  std::uint32_t id = 0;
 
   // Over already, only not forgotten yet: both sides have said their FIN, or one a reset.
   [[nodiscard]] bool ended() const noexcept {
@@ -52,6 +56,12 @@ struct Flow {
 
 // Which of a flow's tuples a FlowKey names.
 enum class Tuple { Original, Reply };
+
+// Only flows with (mark & mask) == value.
+struct MarkFilter {
+  std::uint32_t value = 0;
+  std::uint32_t mask = 0;
+};
 
 // Who picks the flows of a dump out of the table. Here: all of them are copied out and compared here.
 enum class PickedBy { Kernel, Here };
@@ -70,6 +80,9 @@ class Conntrack {
   // in force or not (both at once on one flow: not found).
   [[nodiscard]] Result<bool, SysError> destroy_forwarded(const FlowKey& seen);
 
+  // Whether there is a TCP flow with this tuple, ended or not.
+  [[nodiscard]] Result<bool, SysError> has(const FlowKey& key, Tuple tuple = Tuple::Original);
+
   // Sets the bits of `mask` in the flow's mark to those of `value`; others stay. False: no such flow.
   [[nodiscard]] Result<bool, SysError> set_mark(const FlowKey& key, std::uint32_t value, std::uint32_t mask,
                                                 Tuple tuple = Tuple::Original);
@@ -80,7 +93,7 @@ class Conntrack {
 
   // All TCP flows whose first packet went to this port, before any NAT; ended ones are among them. The kernel
   // picks them since 5.8; an older one is found out, and its answers compared here. Error EINTR as above.
-  [[nodiscard]] Result<std::vector<Flow>, SysError> dump_to_port(Port port,
+  [[nodiscard]] Result<std::vector<Flow>, SysError> dump_to_port(Port port, MarkFilter marked = {},
                                                                  PickedBy picked = PickedBy::Kernel);
 
  private:

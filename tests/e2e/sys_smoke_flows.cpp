@@ -118,7 +118,7 @@ void test_flows() {
   std::sort(expected.begin(), expected.end());
   const auto found = must(conntrack.dump_to_port(kIcq), "dump_to_port");
   expect(originals(found) == expected, "the flows to a port: both families, translated ones; no UDP");
-  expect(originals(must(conntrack.dump_to_port(kIcq, sys::PickedBy::Here), "dump_to_port")) == expected,
+  expect(originals(must(conntrack.dump_to_port(kIcq, {}, sys::PickedBy::Here), "dump_to_port")) == expected,
          "the same, picked here");
   expect(must(conntrack.dump_to_port(Port{4000}), "dump_to_port").empty(), "a port nobody asked for");
   expect(std::all_of(found.begin(), found.end(),
@@ -157,7 +157,7 @@ void bench_flows(std::uint32_t count) {
     for (const auto picked : {sys::PickedBy::Kernel, sys::PickedBy::Here}) {
       std::size_t found = 0;
       took[static_cast<std::size_t>(picked)].push_back(
-          milliseconds([&] { found = must(conntrack.dump_to_port(kIcq, picked), "dump_to_port").size(); }));
+          milliseconds([&] { found = must(conntrack.dump_to_port(kIcq, {}, picked), "dump_to_port").size(); }));
       if (found != kOurs) expect(false, fmt::format("{} flows of {}", found, kOurs));
     }
   }

@@ -157,7 +157,7 @@ class Player {
         engine::FlowsListed listed{{kOscar}, {}};
         const auto alive = script_.u8().value_or(0);
         for (std::size_t i = 0; i < kFlows.size(); ++i)
-          if ((alive >> i & 1) != 0) listed.flows.push_back({kFlows[i].lan, kFlows[i].wan});
+          if ((alive >> i & 1) != 0) listed.flows.push_back({{kFlows[i].lan, kFlows[i].wan}, 0});
         gateway_->step(listed);
         return true;
       }
@@ -173,7 +173,7 @@ class Player {
   void restart(std::uint8_t alive) {
     engine::Restored restored{gateway_->engine.saved(gateway_->now), {}};
     for (std::size_t i = 0; i < kFlows.size(); ++i)
-      if ((alive >> i & 1) != 0) restored.alive.push_back({kFlows[i].lan, kFlows[i].wan});
+      if ((alive >> i & 1) != 0) restored.alive.push_back({{kFlows[i].lan, kFlows[i].wan}, 0});
     const auto now = gateway_->now + seconds{1};
     auto model = gateway_->model;
     // What was in probation, and returns, are not taken up: they end by their timeouts.

@@ -23,8 +23,8 @@ constexpr const char* kText = R"({
   {"name": "login.icq.com", "address": "2001:db8::5", "ttl_left": -600, "age": 4200}
  ],
  "sessions": [
-  {"client": "192.168.1.20:40001", "server": "192.0.2.5:5190", "uin": 100003, "online": true, "moving": false, "external": "198.51.100.7", "to_server": 4294967295, "to_client": 0, "age": 3600, "silent": 12},
-  {"client": "[2001:db8:1::20]:40002", "server": "[2001:db8::5]:5190", "uin": null, "online": false, "moving": true, "external": null, "to_server": null, "to_client": null, "age": 1, "silent": 0}
+  {"client": "192.168.1.20:40001", "server": "192.0.2.5:5190", "conntrack": 3735928559, "hosts": ["login.icq.com", "192.0.2.5"], "uin": 100003, "online": true, "moving": false, "external": "198.51.100.7", "exact": true, "to_server": 4294967295, "to_client": 0, "age": 3600, "silent": 12},
+  {"client": "[2001:db8:1::20]:40002", "server": "[2001:db8::5]:5190", "conntrack": 0, "hosts": [], "uin": null, "online": false, "moving": true, "external": null, "exact": false, "to_server": 0, "to_client": 17, "age": 1, "silent": 0}
  ],
  "pinholes": [
   {"client": "192.168.1.20", "port": 20000, "uin": 100003, "owner": {"client": "192.168.1.20:40001", "server": "192.0.2.5:5190"}, "reason": "direct", "peers": 2, "age": 3500}
@@ -40,19 +40,23 @@ Saved sample() {
                      {"login.icq.com", *parse_address("2001:db8::5"), -600s, 4200s}};
   const engine::FlowKey flow{endpoint("192.168.1.20", 40001), endpoint("192.0.2.5", 5190)};
   saved.sessions = {{.flow = flow,
+                     .conntrack = 0xdeadbeef,
+                     .hosts = {"login.icq.com", "192.0.2.5"},
                      .uin = Uin{100003},
                      .online = true,
                      .external = make_ipv4(198, 51, 100, 7),
+                     .exact = true,
                      .to_server = 0xffffffff,
                      .to_client = 0,
                      .age = 1h,
                      .silent = 12s},
                     {.flow = {endpoint("2001:db8:1::20", 40002), endpoint("2001:db8::5", 5190)},
+                     .hosts = {},
                      .uin = {},
                      .moving = true,
                      .external = {},
-                     .to_server = {},
-                     .to_client = {},
+                     .to_server = 0,
+                     .to_client = 17,
                      .age = 1s}};
   saved.pinholes = {{.client = make_ipv4(192, 168, 1, 20),
                      .port = Port{20000},
@@ -150,6 +154,13 @@ TEST_CASE("what was not written so is refused, with the place and what was expec
        "sessions[1].server: expected an address of the client's family, found \"[2001:db8::5]:5190\""},
       {"\"uin\": null", "\"uin\": 0",
        "sessions[1].uin: expected a whole number from 1 to 4294967295, found 0"},
+      {"\"hosts\": []", "\"hosts\": {}", "sessions[1].hosts: expected a list of at most 8, found {}"},
+      {"\"192.0.2.5\"], ", "\"LOGIN.icq.com\"], ",
+       "sessions[0].hosts: expected a host name in lower case, or an address, found \"LOGIN.icq.com\""},
+      {"\"192.0.2.5\"], ", "7], ",
+       "sessions[0].hosts: expected a host name in lower case, or an address, found 7"},
+      {"3735928559", "-1", "sessions[0].conntrack: expected a whole number from 0 to 4294967295, found -1"},
+      {"\"exact\": true", "\"exact\": null", "sessions[0].exact: expected true or false, found null"},
       {"\"online\": true", "\"online\": 1", "sessions[0].online: expected true or false, found 1"},
       {"\"moving\": false, ", "", "sessions[0].moving: expected true or false, found nothing"},
       {"198.51.100.7", "2001:db8::7",

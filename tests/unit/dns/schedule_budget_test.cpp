@@ -63,18 +63,18 @@ TEST_CASE("what others are told counts as an answer, and asks nothing", "[dns][s
 
 TEST_CASE("a name in a hurry is due at once, but not again and again", "[dns][schedule]") {
   auto schedule = with_addresses({{v4(1), 300s}});
-  CHECK(schedule.hurry(kA, kStart + 1s));  // asked a second ago: in another second
+  CHECK(schedule.hurry(kA, kStart + 1s) == Hurried::Yes);  // asked a second ago: in another second
   CHECK(schedule.due(kStart + 1s).empty());
-  CHECK_FALSE(schedule.hurry(kA, kStart + 1s));
+  CHECK(schedule.hurry(kA, kStart + 1s) == Hurried::Already);
   CHECK(schedule.due(kStart + 2s) == std::vector<Query>{kA});
-  CHECK(schedule.hurry(kA, kStart + 3s));  // under way: once more after it
-  CHECK_FALSE(schedule.hurry(kA, kStart + 3s));
+  CHECK(schedule.hurry(kA, kStart + 3s) == Hurried::Yes);  // under way: once more after it
+  CHECK(schedule.hurry(kA, kStart + 3s) == Hurried::Already);
   schedule.answered(kA, answer_of(kA, {{v4(1), 300s}}), kStart + 3s);
   CHECK(schedule.due(kStart + 3s).empty());
   CHECK(schedule.due(kStart + 4s) == std::vector<Query>{kA});
   schedule.answered(kA, answer_of(kA, {{v4(1), 300s}}), kStart + 5s);
   CHECK(schedule.due(kStart + 60s).empty());
-  CHECK_FALSE(schedule.hurry({"other.test", Type::A}, kStart + 60s));
+  CHECK(schedule.hurry({"other.test", Type::A}, kStart + 60s) == Hurried::Already);
 }
 
 TEST_CASE("what is remembered stays until a lookup says better", "[dns][schedule]") {
@@ -90,7 +90,7 @@ TEST_CASE("what is remembered stays until a lookup says better", "[dns][schedule
   CHECK(state_of(schedule, kA).addresses.size() == 2);
   REQUIRE(schedule.due(kStart + 200s) == std::vector<Query>{kA});
   schedule.answered(kA, answer_of(kA, {{v4(1), 300s}}), kStart + 200s);
-  CHECK(schedule.expire(kStart + 200s) == Addresses{v4(2)});
+  CHECK(dropped(schedule, kStart + 200s) == Addresses{v4(2)});
 }
 
 TEST_CASE("a reload keeps what is known of the names that stay", "[dns][schedule]") {
@@ -107,11 +107,51 @@ TEST_CASE("a name is unresolved while neither type has a usable answer", "[dns][
   CHECK_FALSE(schedule.unresolved_since("login.test"));
   schedule.failed(kA, "SERVFAIL", kStart + 1s);
   CHECK(schedule.unresolved_since("login.test") == kStart + 1s);
-  schedule.answered(kAaaa, negative(kAaaa, Rcode::NoError), kStart + 2s);
-  CHECK(schedule.unresolved_since("login.test") == kStart + 1s);
+  schedule.answered(kAaaa, negative(kAaaa, Rcode::NoError, 1h), kStart + 2s);
+  CHECK(schedule.unresolved_since("login.test") == kStart + 2s);
   REQUIRE(schedule.due(kStart + 10s).size() >= 1);
   schedule.answered(kA, answer_of(kA, {{v4(1), 300s}}), kStart + 10s);
   CHECK_FALSE(schedule.unresolved_since("login.test"));
+  // AAAA has been NODATA for long; the name is unresolved since A is.
+  REQUIRE(schedule.due(kStart + 308s) == std::vector<Query>{kA});
+  schedule.failed(kA, "SERVFAIL", kStart + 309s);
+  CHECK(schedule.unresolved_since("login.test") == kStart + 309s);
+}
+
+TEST_CASE("who is in a hurry gets a part of the budget only", "[dns][schedule][budget]") {
+  SchedulePolicy policy;
+  policy.queries_per_minute = 60;
+  std::vector<DomainName> names;
+  for (char c = 'a'; c <= 'l'; ++c) names.push_back(std::string{c} + ".test");
+  Schedule schedule{names, policy};
+  auto now = kStart;
+  for (const auto& query : schedule.due(now))
+    schedule.answered(query, negative(query, Rcode::NoError, 1h), now);
+  std::size_t asked = 0;
+  bool refused = false;
+  for (now += 60s; now < kStart + 660s; now += 1s) {
+    for (const auto& name : names)
+      refused = schedule.hurry({name, Type::A}, now) == Hurried::NoBudget || refused;
+    for (const auto& query : schedule.due(now)) {
+      ++asked;
+      schedule.answered(query, negative(query, Rcode::NoError, 1h), now);
+    }
+    if (now >= kStart + 120s) CHECK(schedule.spend(now));  // others, one a second: 15 of 60 were left to it
+    now += 1s;
+  }
+  CHECK(refused);
+  CHECK(asked >= 140);
+  CHECK(asked <= 160);
+}
+
+TEST_CASE("who is in a hurry is asked for again behind an answer without addresses", "[dns][schedule]") {
+  auto schedule = with_addresses({{v4(1), 300s}});
+  REQUIRE(schedule.due(kStart + 298s) == std::vector<Query>{kA});
+  CHECK(schedule.hurry(kA, kStart + 299s) == Hurried::Yes);
+  schedule.answered(kA, negative(kA, Rcode::NoError, 1h), kStart + 299s);
+  CHECK(schedule.due(kStart + 300s) == std::vector<Query>{kA});
+  schedule.answered(kA, negative(kA, Rcode::NoError, 1h), kStart + 301s);
+  CHECK(schedule.due(kStart + 900s).empty());
 }
 
 TEST_CASE("another resolver makes what failed due at once, and nothing else", "[dns][schedule]") {
@@ -125,7 +165,7 @@ TEST_CASE("another resolver makes what failed due at once, and nothing else", "[
 
 TEST_CASE("a query that takes long gets one beside it when somebody is in a hurry", "[dns][schedule]") {
   Schedule schedule = started();
-  CHECK(schedule.hurry(kA, kStart + 1s));
+  CHECK(schedule.hurry(kA, kStart + 1s) == Hurried::Yes);
   CHECK(schedule.next_deadline() == kStart + 2s);
   CHECK(schedule.due(kStart + 1s).empty());
   CHECK(schedule.due(kStart + 2s) == std::vector<Query>{kA});

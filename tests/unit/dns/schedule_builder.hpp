@@ -13,6 +13,7 @@ using namespace dns;
 using namespace std::chrono_literals;
 
 using Addresses = std::vector<IpAddress>;
+using Hurried = Schedule::Hurried;
 inline constexpr TimePoint kStart{1000h};
 inline const Query kA{"login.test", Type::A};
 inline const Query kAaaa{"login.test", Type::Aaaa};
@@ -50,6 +51,13 @@ inline Schedule with_addresses(std::vector<AddressRecord> addresses, SchedulePol
   schedule.answered(kAaaa, negative(kAaaa, Rcode::NoError, 1h), kStart);
   schedule.answered(kA, answer_of(kA, std::move(addresses)), kStart);
   return schedule;
+}
+
+// The addresses that expire() drops, whatever name.
+inline Addresses dropped(Schedule& schedule, TimePoint now) {
+  Addresses addresses;
+  for (const auto& [query, address] : schedule.expire(now)) addresses.push_back(address);
+  return addresses;
 }
 
 inline Schedule::NameState state_of(const Schedule& schedule, const Query& query) {

@@ -60,6 +60,13 @@ inline engine::Surroundings test_surroundings() {
           {make_ipv4(192, 168, 1, 1), kOutside}};
 }
 
+// As conntrack lists them, with ids nobody knows.
+inline std::vector<engine::ListedFlow> listed(const std::vector<FlowKey>& flows) {
+  std::vector<engine::ListedFlow> list;
+  for (const FlowKey& flow : flows) list.push_back({flow, 0});
+  return list;
+}
+
 struct Outcome {
   KernelModel::Path path{};
   std::optional<Verdict::Kind> verdict{};  // of a queued one that was not held

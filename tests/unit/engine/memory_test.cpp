@@ -17,7 +17,7 @@ struct Next : Gateway {
       : Gateway{Idle{}, std::move(c)} {
     now = before.now + down;
     model = before.model;
-    step(engine::Restored{std::move(saved), std::move(alive)});
+    step(engine::Restored{std::move(saved), listed(alive)});
   }
 };
 
@@ -92,6 +92,75 @@ TEST_CASE("a session that ended meanwhile leaves nothing open", "[engine][memory
   CHECK(gateway.engine.snapshot(gateway.now).sessions.empty());
 }
 
+TEST_CASE("another connection on the same ports is no continuation", "[engine][memory][attack]") {
+  Standing before;
+  SECTION("conntrack has another number for it") {
+    before.saved.sessions.at(0).conntrack = 7;
+    Gateway gateway{Gateway::Idle{}, test_config()};
+    gateway.now = before.gateway.now;
+    gateway.model = before.gateway.model;
+    gateway.step(engine::Restored{before.saved, {{before.flow.key(), 8}}});
+    CHECK(gateway.live(nft::SetId::Pinholes) == 0);
+    CHECK(gateway.engine.snapshot(gateway.now).sessions.empty());
+  }
+  SECTION("its bytes are elsewhere") {
+    const bool exact = GENERATE(true, false);
+    before.saved.sessions.at(0).exact = exact;
+    Next gateway{before.gateway, before.saved, {before.flow.key()}};
+    REQUIRE(gateway.state(kClient, kPort) == "open");
+    Connection flow = before.flow.through(gateway);
+    const Side first = GENERATE(Side::Lan, Side::Wan);
+    flow.next(first) += 0x40000000;
+    SECTION("data") { flow.send(first, wire::Data(5)); }
+    SECTION("an acknowledgement") { flow.ack(Connection::other(first)); }
+    SECTION("the server's answer to its first segment") {
+      flow.raw(Side::Wan, TcpSegment::kSyn | TcpSegment::kAck, flow.next(Side::Wan) + 0x40000000,
+               flow.next(Side::Lan), {});
+    }
+    CHECK(gateway.state(kClient, kPort) == "");
+    CHECK(gateway.live(nft::SetId::Sessions) == 0);
+    announce(flow, Port{24570});
+    CHECK(gateway.live(nft::SetId::Pinholes) == 0);
+  }
+}
+
+TEST_CASE("a blind session is known again by where it was about", "[engine][memory]") {
+  Standing before;
+  before.flow.lan(wire::Data(100, std::byte{0xff}));  // no FLAP
+  REQUIRE(before.gateway.engine.snapshot(before.gateway.now).sessions.at(0).state == "blind");
+  for (int i = 0; i < 100; ++i) before.flow.lan(wire::Data(30'000, std::byte{0xff}));
+  for (int i = 0; i < 100; ++i) before.flow.wan(wire::Data(20'000, std::byte{0xff}));
+  const auto saved = before.gateway.engine.saved(before.gateway.now);
+  REQUIRE(saved.sessions.size() == 1);
+  CHECK_FALSE(saved.sessions[0].exact);
+  CHECK(saved.sessions[0].to_server == before.flow.next(Side::Lan));
+  CHECK(saved.sessions[0].to_client == before.flow.next(Side::Wan));
+  Next gateway{before.gateway, saved, {before.flow.key()}};
+  Connection flow = before.flow.through(gateway);
+  flow.skip(Side::Lan, 1000);
+  flow.lan(wire::Data(10));
+  flow.ack(Side::Wan);
+  CHECK(gateway.state(kClient, kPort) == "open");
+}
+
+TEST_CASE("what only another login host allowed is not taken up", "[engine][memory][attack]") {
+  Standing before;
+  REQUIRE(before.saved.sessions.at(0).hosts == std::vector<std::string>{"login.icq.com"});
+  auto config = test_config();
+  SECTION("the host is another one") { config.login_hosts = {{"other.example", std::nullopt}}; }
+  SECTION("the host was an address") { before.saved.sessions.at(0).hosts = {"192.0.2.99"}; }
+  SECTION("it may not stand for private addresses any more") {
+    const IpAddress inside{make_ipv4(10, 9, 9, 9)};
+    before.saved.sessions.at(0).flow.outside.address = inside;
+    before.saved.pinholes.at(0).owner.outside.address = inside;
+  }
+  const FlowKey flow = before.saved.sessions.at(0).flow;
+  Next gateway{before.gateway, before.saved, {flow}, seconds{1}, config};
+  CHECK(gateway.live(nft::SetId::Pinholes) == 0);
+  CHECK(gateway.engine.snapshot(gateway.now).sessions.empty());
+  CHECK(gateway.engine.elements().count(nft::Element::session(kClient)) == 0);
+}
+
 TEST_CASE("a peer gets in after a restart, with the right UIN", "[engine][memory]") {
   Standing before;
   Next gateway{before.gateway, before.saved, {before.flow.key()}};
@@ -128,7 +197,7 @@ TEST_CASE("what the state says is believed only as far as today's rules go: atta
   SECTION("the client is none any more") { config.clients = {*parse_subnet("192.168.9.0/24")}; }
   engine::Engine fresh{config, test_surroundings()};
   KernelModel kernel{config};
-  for (const auto& action : fresh.step(engine::Restored{saved, alive}, before.gateway.now))
+  for (const auto& action : fresh.step(engine::Restored{saved, listed(alive)}, before.gateway.now))
     if (const auto* change = std::get_if<engine::ChangeElement>(&action))
       kernel.apply(change->change, before.gateway.now);
   CHECK(kernel.elements(nft::SetId::Pinholes, before.gateway.now).empty());
@@ -200,9 +269,25 @@ TEST_CASE("a reload takes away what the configuration does not allow any more", 
     CHECK(gateway.live(nft::SetId::Login4) == 0);
     CHECK(gateway.asked.size() == 2);
     CHECK(gateway.asked[0].name == "other.example");
-    CHECK(gateway.state(kClient, kPort) == "open");
+    CHECK(gateway.state(kClient, kPort) == "");  // whose server it was, is none any more
+    CHECK(gateway.live(nft::SetId::Sessions) == 0);
+    CHECK(gateway.live(nft::SetId::Servers4) == 0);
+    CHECK(before.flow.lan(wire::Data(5)).arrives());
+    CHECK(std::all_of(gateway.reports.begin(), gateway.reports.end(), [](const auto& one) {
+      return one.what != What::AddressGone || one.text == "login.icq.com";
+    }));
     gateway.answer("other.example", {kPeer});
     CHECK(gateway.live(nft::SetId::Login4) == 1);
+  }
+  SECTION("fewer ports for each client: the newest go") {
+    config.ports_per_client = 1;
+    Connection second = online(gateway, {.uin = kFriend, .local = 4100, .cookie = "another"});
+    gateway.pass(seconds{1});
+    announce(second, Port{24570});
+    REQUIRE(gateway.state(kClient, Port{24570}) == "open");
+    gateway.step(engine::Reconfigured{config});
+    CHECK(gateway.state(kClient, kPort) == "open");
+    CHECK(gateway.state(kClient, Port{24570}) == "");
   }
   SECTION("the login port") {
     config.login_ports = {Port{443}};

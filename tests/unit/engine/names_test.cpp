@@ -218,7 +218,7 @@ TEST_CASE("a flow that is not followed keeps its server's address too", "[engine
   Gateway gateway{config};
   gateway.answer("login.icq.com", {kLogin}, seconds{60});
   const FlowKey key{{kClient, Port{4000}}, {kLogin, kOscar}};
-  gateway.step(engine::FlowsListed{{kOscar}, {key}});
+  gateway.step(engine::FlowsListed{{kOscar}, listed({key})});
   CHECK(gateway.engine.snapshot(gateway.now).addresses.at(0).flows == 1);
   const auto say_other = [&](const dns::Query& query) {
     if (query.type == dns::Type::A) return gateway.answer(query.name, {kLogin2}, seconds{60});
@@ -244,19 +244,19 @@ TEST_CASE("conntrack's list corrects what events have missed", "[engine][names]"
       if (address.server.address == IpAddress{kLogin}) return address.flows;
     return std::size_t{99};
   };
-  gateway.step(engine::FlowsListed{{kOscar}, {one, two}});
+  gateway.step(engine::FlowsListed{{kOscar}, listed({one, two})});
   CHECK(flows() == 2);
   gateway.step(engine::FlowsListed{{Port{443}}, {}});  // says nothing of this port
   CHECK(flows() == 2);
-  gateway.step(engine::FlowsListed{{kOscar}, {two}});
+  gateway.step(engine::FlowsListed{{kOscar}, listed({two})});
   CHECK(flows() == 1);
   Connection followed{gateway, {kOther, Port{4002}}, {kLogin, kOscar}};
   REQUIRE(followed.open());
   CHECK(flows() == 2);
-  gateway.step(engine::FlowsListed{{kOscar}, {two}});  // too young to be listed
+  gateway.step(engine::FlowsListed{{kOscar}, listed({two})});  // too young to be listed
   CHECK(flows() == 2);
   gateway.pass(seconds{6});
-  gateway.step(engine::FlowsListed{{kOscar}, {two}});
+  gateway.step(engine::FlowsListed{{kOscar}, listed({two})});
   CHECK(flows() == 1);
 }
 
@@ -370,6 +370,45 @@ TEST_CASE("redirects to names draw on the same budget of queries", "[engine][nam
   }
   CHECK(asked <= 30);
   CHECK(asked >= 20);
+  CHECK(gateway.count(What::RedirectRefused, Reason::QueryBudget) >= 1);
+}
+
+TEST_CASE("misses, however many, leave queries for the others", "[engine][names][missed][attack]") {
+  auto config = test_config();
+  config.login_hosts.clear();
+  for (const char* name : {"a.example", "b.example", "c.example", "d.example", "e.example", "login.icq.com"})
+    config.login_hosts.push_back({name, std::nullopt});
+  Ready gateway{config};
+  const auto missed = [&] {
+    for (std::uint32_t i = 0; i < 20; ++i)
+      gateway.step(engine::ServerMissed{{Ipv4{make_ipv4(198, 18, 0, 0).get() + i}, kOscar}});
+  };
+  std::map<std::string, std::size_t> asked;
+  std::uint16_t logins = 0;
+  for (int second = 0; second < 300; ++second) {
+    missed();
+    for (const auto& query : std::exchange(gateway.asked, {})) {
+      ++asked[query.name];
+      if (query.name == "login.icq.com" && query.type == dns::Type::A)
+        gateway.answer(query.name, {kLogin, kLogin2});
+      else if (query.name.starts_with("bos"))
+        gateway.answer(query.name, {kBos});
+      else
+        gateway.answer(query.name, {}, seconds{300}, query.type);
+    }
+    gateway.pass(seconds{1});
+    if (second >= 60 && second % 10 == 0) {
+      const auto number = static_cast<std::uint16_t>(logins++);
+      login(gateway, {.address = make_ipv4(192, 168, 1, static_cast<std::uint8_t>(30 + number)),
+                      .uin = Uin{100001u + number},
+                      .cookie = "cookie" + std::to_string(number),
+                      .target = "bos" + std::to_string(number) + ".example:5190"});
+    }
+  }
+  CHECK(gateway.count(What::RedirectRefused) == 0);
+  CHECK(gateway.count(What::Redirected) + 1 >= logins);
+  for (const auto& host : config.login_hosts) CHECK(asked[std::get<dns::DomainName>(host.host)] >= 15);
+  CHECK(gateway.engine.snapshot(gateway.now).refused.at(static_cast<std::size_t>(Reason::QueryBudget)) > 0);
 }
 
 TEST_CASE("an IPv6 answer does not smuggle an IPv4 address in", "[engine][names][attack]") {
@@ -398,7 +437,7 @@ TEST_CASE("an answer with more addresses than are taken is told when it begins",
   CHECK(gateway.live(nft::SetId::Login4) == 64);
 }
 
-TEST_CASE("at the limit, an address held by a flow does not make the named ones come and go",
+TEST_CASE("at the limit, what DNS names comes before what only a flow holds, and does not come and go",
           "[engine][names][limits]") {
   auto config = test_config();
   config.addresses_per_name = 2;
@@ -415,8 +454,9 @@ TEST_CASE("at the limit, an address held by a flow does not make the named ones 
   live(gateway, seconds{300}, say);
   CHECK(gateway.count(What::AddressAdded) == 0);
   CHECK(gateway.count(What::AddressGone) == 0);
-  CHECK(login_server(gateway, kLogin));
-  CHECK(gateway.live(nft::SetId::Login4) == 2);
+  CHECK(login_server(gateway, kBos));
+  CHECK(login_server(gateway, kPeer));
+  CHECK(flow.lan(wire::Data{std::byte{0}}).arrives());  // its mark lets it pass
 }
 
 TEST_CASE("a loop that is late does not hang at an address's end", "[engine][names]") {

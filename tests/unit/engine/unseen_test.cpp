@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Bytes that pass without being seen while icqgate runs: the queue was full (it fails open), or the table was
+// away for a moment. Nothing behind them may be taken for what it is not (security.md S1, S2).
+#include <catch2/catch.hpp>
+
+#include "connection.hpp"
+
+using namespace icqgate;
+using namespace icqgate::test;
+
+TEST_CASE("an acknowledgement of unseen bytes makes a flow blind", "[engine][attack]") {
+  Ready gateway;
+  Connection flow = online(gateway);
+  announce(flow);
+  REQUIRE(gateway.state(kClient, kPort) == "open");
+  const Side side = GENERATE(Side::Lan, Side::Wan);
+  flow.skip(side, 40);
+  flow.ack(Connection::other(side));
+  CHECK(gateway.count(What::FlowBlind, Reason::MidStream) == 1);
+  CHECK(gateway.state(kClient, kPort) == "open");  // what is open stays while the session lives
+  announce(flow, Port{24570});
+  CHECK(gateway.live(nft::SetId::Pinholes) == 1);
+  flow.fin(Side::Lan);
+  CHECK(gateway.live(nft::SetId::Pinholes) == 0);
+}
+
+TEST_CASE("what was announced is not open by the acknowledgement of something else", "[engine][attack]") {
+  Ready gateway;
+  Connection flow = online(gateway);
+  const auto announcement = wire::status({kClient, kPort.get(), 4, 8, 0x11223344});
+  SECTION("more was sent in its place, unseen") {
+    flow.at_offset(Side::Lan, 0, announcement);
+    REQUIRE(gateway.state(kClient, kPort) == "probation");
+    flow.skip(Side::Lan, announcement.size() + 10);
+  }
+  SECTION("other bytes were sent in its place") {
+    flow.at_offset(Side::Lan, 0, announcement);
+    REQUIRE(gateway.state(kClient, kPort) == "probation");
+    flow.lan(wire::Data(announcement.size()));
+  }
+  flow.ack(Side::Wan);
+  flow.ack(Side::Wan);
+  CHECK(gateway.state(kClient, kPort) == "");
+  CHECK(gateway.live(nft::SetId::Pinholes) == 0);
+}
+
+TEST_CASE("the acknowledgement of a FIN is none of unseen bytes", "[engine]") {
+  Ready gateway;
+  Connection flow = online(gateway);
+  announce(flow);
+  const Side side = GENERATE(Side::Lan, Side::Wan);
+  // The FIN waits for a piece that is missing: the flow is not over yet.
+  flow.at_offset(side, 5, {}, TcpSegment::kFin);
+  flow.send(side, wire::Data{});
+  CHECK(gateway.count(What::FlowBlind) == 0);
+}
