@@ -249,6 +249,8 @@ void Service::step(const engine::Event& event, const Waiting* waiting) {
       list_soon_ = list_soon_ || report->what == engine::What::AddressAdded;
     } else if (const auto* ended = std::get_if<engine::EndFlow>(&action)) {
       ended_.push_back(ended->flow);
+    } else if (const auto* wanted = std::get_if<engine::FindFlow>(&action)) {
+      wanted_.push_back(wanted->flow);
     } else if (const auto* question = std::get_if<engine::Ask>(&action)) {
       ask(question->query);
     }
@@ -319,6 +321,7 @@ void Service::after_step() {
   (void)queues_.control.flush();  // verdicts for packets that were held
   for (const auto& report : reports_) log_.write(report, Clock::now());
   reports_.clear();
+  if (!wanted_.empty()) find_wanted();
   if (std::exchange(list_soon_, false)) list_flows_soon();
   save_if_changed();
   arm_timer();

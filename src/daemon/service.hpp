@@ -72,6 +72,7 @@ class Service {
   void give(const engine::Verdict& verdict, const Waiting* waiting);
   void flush_changes();
   void after_step();
+  void find_wanted();
   void ask(const dns::Query& query);
   void arm_timer();
   void wait_for_signal();
@@ -153,6 +154,7 @@ class Service {
   std::vector<nft::Change> changes_;     // of one decision: one transaction
   std::vector<engine::Report> reports_;  // for the log
   std::vector<engine::FlowKey> ended_;   // conntrack entries to go once the verdicts are out
+  std::vector<engine::FlowKey> wanted_;  // and those whose numbers are wanted
   bool list_soon_ = false;               // an address came in
   std::unordered_map<std::uint32_t, engine::Side> sides_;  // by interface index
   engine::TimePoint started_;

@@ -166,6 +166,14 @@ void Service::list_flows() {
   list_span_ = std::clamp<std::chrono::milliseconds>(1000 * list_took_, kListFlows, kSeldom);
 }
 
+void Service::find_wanted() {
+  engine::FlowsListed found;
+  for (const auto& flow : std::exchange(wanted_, {}))
+    if (const auto one = conntrack_.find_forwarded({flow.inside, flow.outside}); one && *one)
+      found.flows.push_back({flow, (*one)->id});
+  if (!found.flows.empty()) step(found);
+}
+
 // Flows to an address that has just come in may be older than what we know of it.
 void Service::list_flows_soon() {
   if (list_armed_) return;
@@ -203,7 +211,7 @@ void Service::wait_for_flows() {
     if (!ended.empty()) (void)queues_.control.flush();  // a flow whose first packet waits is not there yet
     for (const sys::Flow& flow : ended) {
       // A client that is quick has a new connection on the same ports by now: that one has not ended.
-      const auto again = conntrack_.has(flow.original);
+      const auto again = conntrack_.find(flow.original);
       if (!again || !*again) step(engine::FlowEnded{key_of(flow)});
     }
     wait_for_flows();  // first: list_flows() may subscribe anew, which ends this wait

@@ -51,8 +51,8 @@ Engine::LoginAddress& Engine::put_address(const IpAddress& address, Source sourc
 }
 
 // What is known is renewed; what is new comes in as far as there is room, or will be once those have gone
-// that are idle or that DNS names no more. (Without that bound one more than the limit would come and go with
-// every answer, if flows hold all that are named.)
+// that room_for() counts out. (Without that bound one more than the limit would come and go with every
+// answer, if flows hold what is not named any more.)
 void Engine::allow(const dns::Query& query, const std::vector<dns::Schedule::Fresh>& fresh, Source source) {
   if (fresh.empty()) return;
   for (const bool known : {true, false}) {
@@ -80,17 +80,24 @@ void Engine::allow(const dns::Query& query, const std::vector<dns::Schedule::Fre
   keep_limits(query);
 }
 
-// How many new addresses an answer may bring, once its known ones are renewed.
+// How many new addresses an answer may bring, once its known ones are renewed: what is idle makes room, and
+// what only flows hold, beyond half of the limit (else a client with a flow to every address would keep a
+// server that moved out).
 std::size_t Engine::room_for(const dns::Query& query) const {
-  std::size_t kept_of_name = 0;
-  std::size_t kept = 0;
+  struct Count {
+    std::size_t kept = 0, used_over = 0;
+    [[nodiscard]] std::size_t room(std::size_t most) const {
+      return most - std::min(most, kept + std::min(used_over, most / 2));
+    }
+  } of_name, all;
   for (const auto& [address, login] : logins_) {
-    if (login.fixed || hold_of(address, login) != Hold::Kept) continue;
-    ++kept;
-    if (is_of(address, login, query)) ++kept_of_name;
+    const Hold hold = hold_of(address, login);
+    if (login.fixed || hold < Hold::UsedOver) continue;
+    const bool own = is_of(address, login, query);
+    for (Count* count : {&all, own ? &of_name : nullptr})
+      if (count != nullptr) ++(hold == Hold::Kept ? count->kept : count->used_over);
   }
-  const auto room = [](std::size_t most, std::size_t there) { return most - std::min(most, there); };
-  return std::min(room(config_.addresses_per_name, kept_of_name), room(config_.addresses_total, kept));
+  return std::min(of_name.room(config_.addresses_per_name), all.room(config_.addresses_total));
 }
 
 bool Engine::is_of(const IpAddress& address, const LoginAddress& login, const dns::Query& query) {
@@ -267,9 +274,9 @@ Engine::Hold Engine::hold_of(const IpAddress& address, const LoginAddress& login
   return named ? Hold::Idle : Hold::IdleOver;
 }
 
-// addresses-per-name and addresses-total: idle addresses go first, then those that only flows hold (else a
-// client with a flow to every address would keep a server that moved out), and among them those named longest
-// ago. A flow to one that goes all the same goes on: its mark, not the set, lets it pass.
+// addresses-per-name and addresses-total: idle addresses go first, then those that only flows hold, and among
+// them those named longest ago. A flow to one that goes all the same goes on: its mark, not the set, lets it
+// pass.
 void Engine::keep_limits(const dns::Query& query) {
   std::vector<Candidate> of_name;
   std::vector<Candidate> all;

@@ -114,6 +114,10 @@ struct EndFlow {
 struct Ask {
   dns::Query query;
 };
+// conntrack's number of that flow is wanted: as FlowsListed, of no port.
+struct FindFlow {
+  FlowKey flow;
+};
 
 // What happened, for log, trace, monitor.
 enum class What : std::uint8_t {
@@ -160,7 +164,7 @@ struct Report {
   std::string text{};         // a name, a protocol guessed, the resolver's words
 };
 
-using Action = std::variant<Verdict, ChangeElement, EndFlow, Ask, Report>;
+using Action = std::variant<Verdict, ChangeElement, EndFlow, FindFlow, Ask, Report>;
 
 // One line for people: "session of 100003 at 192.168.1.20 with 192.0.2.5:5190" ...
 [[nodiscard]] std::string describe(const Report& report);

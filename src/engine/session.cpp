@@ -95,6 +95,7 @@ void Engine::come_online(const FlowKey& key, Flow& flow) {
            config_.pinhole_timeout);
   state.online.push_back(*flow.uin);
   ++saved_version_;
+  actions_.emplace_back(FindFlow{key});
   report({.what = What::SessionOpened, .client = key.inside.address, .uin = flow.uin, .remote = key.outside});
   // A session that moved here from another server keeps its pinhole.
   if (const auto source = key.inside.address.v4()) {

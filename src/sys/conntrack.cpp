@@ -186,8 +186,7 @@ Result<bool, SysError> Conntrack::change(std::uint16_t type, const FlowKey& key,
   const auto done = request(*socket_, Bytes{bytes}.first(message->nlmsg_len), buffer_, kWait);
   if (done) return true;
   if (done.error().code == ENOENT) return false;
-  const char* what = value != nullptr ? "set ct mark" : type == IPCTNL_MSG_CT_GET ? "get ct" : "delete ct";
-  return tl::make_unexpected(SysError{what, done.error().code});
+  return tl::make_unexpected(SysError{value ? "set ct mark" : "delete ct", done.error().code});
 }
 
 Result<bool, SysError> Conntrack::destroy(const FlowKey& key, Tuple tuple) {
@@ -202,8 +201,22 @@ Result<bool, SysError> Conntrack::destroy_forwarded(const FlowKey& seen) {
   return destroy(seen.reversed(), Tuple::Reply);
 }
 
-Result<bool, SysError> Conntrack::has(const FlowKey& key, Tuple tuple) {
-  return change(IPCTNL_MSG_CT_GET, key, tuple, nullptr, 0);
+Result<std::optional<Flow>, SysError> Conntrack::find(const FlowKey& key, Tuple tuple) {
+  std::vector<std::byte> bytes(512);
+  const std::uint8_t family = key.source.address.is_v4() ? AF_INET : AF_INET6;
+  nlmsghdr* const message = start_message(bytes.data(), IPCTNL_MSG_CT_GET, 0, ++sequence_, family);
+  put_tuple(message, key, tuple);
+  std::optional<Flow> flow;
+  const auto done = request(*socket_, Bytes{bytes}.first(message->nlmsg_len), buffer_, kWait,
+                            [&flow](const nlmsghdr* answer) { flow = parse_flow(answer); });
+  if (!done && done.error().code != ENOENT) return tl::make_unexpected(SysError{"get ct", done.error().code});
+  return flow;
+}
+
+Result<std::optional<Flow>, SysError> Conntrack::find_forwarded(const FlowKey& seen) {
+  const auto found = find(seen, Tuple::Original);
+  if (!found || *found) return found;
+  return find(seen.reversed(), Tuple::Reply);
 }
 
 Result<bool, SysError> Conntrack::set_mark(const FlowKey& key, std::uint32_t value, std::uint32_t mask,

@@ -80,8 +80,10 @@ class Conntrack {
   // in force or not (both at once on one flow: not found).
   [[nodiscard]] Result<bool, SysError> destroy_forwarded(const FlowKey& seen);
 
-  // Whether there is a TCP flow with this tuple, ended or not.
-  [[nodiscard]] Result<bool, SysError> has(const FlowKey& key, Tuple tuple = Tuple::Original);
+  // The TCP flow with this tuple, ended or not; nullopt: there is none.
+  [[nodiscard]] Result<std::optional<Flow>, SysError> find(const FlowKey& key, Tuple tuple = Tuple::Original);
+  // The same for addresses as the forward hook sees them, as in destroy_forwarded().
+  [[nodiscard]] Result<std::optional<Flow>, SysError> find_forwarded(const FlowKey& seen);
 
   // Sets the bits of `mask` in the flow's mark to those of `value`; others stay. False: no such flow.
   [[nodiscard]] Result<bool, SysError> set_mark(const FlowKey& key, std::uint32_t value, std::uint32_t mask,

@@ -124,6 +124,26 @@ void test_flows() {
   expect(std::all_of(found.begin(), found.end(),
                      [&](const sys::Flow& flow) { return flow.ended() == (flow.original == over); }),
          "which is over");
+  const auto find = [&conntrack](const sys::FlowKey& key, sys::Tuple tuple = sys::Tuple::Original) {
+    return must(conntrack.find(key, tuple), "find");
+  };
+  expect(std::all_of(found.begin(), found.end(),
+                     [&](const sys::Flow& flow) {
+                       const auto one = find(flow.original);
+                       const auto back = find(flow.reply, sys::Tuple::Reply);
+                       return one && back && flow.id != 0 && one->id == flow.id && back->id == flow.id &&
+                              one->original == flow.original && one->state == flow.state;
+                     }),
+         "each flow found by either of its tuples, with the number that the list says");
+  expect(!find({{inside, Port{49999}}, {outside, kIcq}}), "a flow that is not there is not found");
+  expect(must(conntrack.find_forwarded(plain), "find")->original == plain &&
+             must(conntrack.find_forwarded(plain.reversed()), "find")->original == plain,
+         "found as the forward hook sees it, in either direction");
+  expect(must(conntrack.set_mark(plain, 0x02000000, 0x06000000), "set_mark"), "a mark");
+  for (const auto picked : {sys::PickedBy::Kernel, sys::PickedBy::Here})
+    expect(originals(must(conntrack.dump_to_port(kIcq, {0x02000000, 0x06000000}, picked), "dump_to_port")) ==
+               std::vector{plain},
+           "only those with the mark");
 
   constexpr std::uint32_t kMany = 1000;
   for (std::uint32_t i = 0; i < kMany; ++i) flows.add(numbered(i, Port{80}));
@@ -134,11 +154,18 @@ void test_flows() {
   flows.remove_datagrams(datagrams);
   expect(gone == kMany && !readable(events.fd(), 50),
          "the ends of 1,003 other flows do not wake the subscriber");
+  std::vector<std::uint32_t> ids;
+  for (const auto& key : expected) ids.push_back(find(key)->id);
   for (const auto& key : expected) (void)conntrack.destroy(key);
   std::vector<sys::Flow> ended;
   expect(readable(events.fd(), 1000), "those of our ports do");
   (void)must(events.receive([&](const sys::Flow& flow) { ended.push_back(flow); }), "events");
   expect(originals(ended) == expected && events.lost() == 0, "all four, both families, translated ones");
+  expect(std::all_of(ended.begin(), ended.end(),
+                     [&ids](const sys::Flow& flow) {
+                       return std::find(ids.begin(), ids.end(), flow.id) != ids.end();
+                     }),
+         "by their numbers");
 
   std::vector<Port> ports;
   for (std::uint16_t port = 1; port <= 500; ++port) ports.emplace_back(port);
@@ -156,8 +183,8 @@ void bench_flows(std::uint32_t count) {
   for (int round = 0; round < kRounds; ++round) {
     for (const auto picked : {sys::PickedBy::Kernel, sys::PickedBy::Here}) {
       std::size_t found = 0;
-      took[static_cast<std::size_t>(picked)].push_back(
-          milliseconds([&] { found = must(conntrack.dump_to_port(kIcq, {}, picked), "dump_to_port").size(); }));
+      took[static_cast<std::size_t>(picked)].push_back(milliseconds(
+          [&] { found = must(conntrack.dump_to_port(kIcq, {}, picked), "dump_to_port").size(); }));
       if (found != kOurs) expect(false, fmt::format("{} flows of {}", found, kOurs));
     }
   }

@@ -18,14 +18,15 @@ from wire import Ended, Reader, open_connection, reset, retransmits, send_cut
 
 actor = Actor()
 sessions = {}
+silent = []     # sockets of connect_from()
 questions = {}  # port -> socket of ask_only(): while it is open the port answers no ICMP error
 
 
 class Connection:
     """One FLAP connection. `cut`: how outgoing bytes are cut into segments."""
 
-    def __init__(self, address, port, cut="whole", timeout=4.0, source="0.0.0.0"):
-        self.sock, outcome = open_connection(address, port, timeout, source=source)
+    def __init__(self, address, port, cut="whole", timeout=4.0, source="0.0.0.0", source_port=0):
+        self.sock, outcome = open_connection(address, port, timeout, source_port, source)
         if not self.sock:
             raise ConnectionError(f"{address}:{port}: {outcome}")
         self.remote = [address, port]
@@ -103,9 +104,9 @@ class Session:
             raise PermissionError(f"login refused, code {struct.unpack('>H', reply[8])[0]}")
         return *oscar.split_target(reply[5], port), reply[6]
 
-    def sign_on(self, address, port, cookie, cut, packed):
+    def sign_on(self, address, port, cookie, cut, packed, source_port=0):
         """The BOS connection up to (01,0F). `packed`: bytes that go out in the same segment as the last requests."""
-        bos = self.bos = Connection(address, port, cut, source=self.source)
+        bos = self.bos = Connection(address, port, cut, source=self.source, source_port=source_port)
         bos.hello(oscar.tlv(6, cookie))
         bos.expect(2, 1, 3)
         bos.send(bos.snac(1, 0x17, oscar.versions_body()))
@@ -228,14 +229,14 @@ def ask_raw(host, dns, timeout=2.0, tcp=False):
 
 @actor.command
 def login(address, uin, session="a", port=5190, password=None, how="md5", cut="whole", dns=None, packed=None,
-          source="0.0.0.0"):
+          source="0.0.0.0", bos_from=0):
     """The whole way up to an online session. `packed`: arguments of announce(), sent within the last segment of the
-    sign-on; `source`: which of the host's own addresses. -> where the redirect led, and the BOS connection's own
-    address."""
+    sign-on; `source`: which of the host's own addresses; `bos_from`: the own port of the BOS connection. -> where the
+    redirect led, and the BOS connection's own address."""
     made = Session(session, uin, source)
     host, redirect_port, cookie = made.log_in(address, port, password or f"pw{uin}", how, cut)
     body = announcement(**packed) if packed is not None else None
-    made.sign_on(host_address(host, dns), redirect_port, cookie, cut, body)
+    made.sign_on(host_address(host, dns), redirect_port, cookie, cut, body, bos_from)
     sessions[session] = made
     return {"redirect": f"{host}:{redirect_port}", "bos": made.bos.remote, "local": list(made.bos.sock.getsockname())}
 
@@ -310,6 +311,15 @@ def logout(session="a", how="channel4"):
     elif how != "frame":
         bos.sock.shutdown(2)
         bos.sock.close()
+
+
+@actor.command
+def connect_from(address, port, source_port):
+    """A connection from that port of its own, on which nothing is said. It stays."""
+    sock, outcome = open_connection(address, port, 4.0, source_port)
+    if sock:
+        silent.append(sock)
+    return {"outcome": outcome}
 
 
 @actor.command

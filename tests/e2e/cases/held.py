@@ -111,9 +111,13 @@ def answers_that_teach_nothing(lab):
                 identity=asked["identity"])
     forger.call("send", source=FORGER, to=CLIENT, to_port=asked["port"], name=NAME, addresses=[far(608)],
                 identity=asked["identity"])
+    asked = lab.client.call("ask_only", host=NAME, dns=FORGER)
+    forger.call("send", source=UNBOUND, to=CLIENT, to_port=asked["port"], name=NAME, addresses=[far(600)],
+                identity=asked["identity"])  # a trusted source, but a question to somebody else
     neighbour = helper(lab, "lan2", "forger.py")
     for source in (CLIENT2, KNOT):
         neighbour.call("send", source=source, to=KNOT, to_port=53, name=NAME, addresses=[far(609)])
+    asked = lab.client.call("ask_only", host=NAME, dns=UNBOUND)
     forger.call("send", source=UNBOUND, to=CLIENT, to_port=asked["port"], name=NAME,
                 addresses=["10.1.2.3", CLIENT, "127.0.0.1", far(1)], identity=asked["identity"])
     wait_until("the true answer", lambda: allowed(lab, far(1)))

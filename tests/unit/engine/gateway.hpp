@@ -112,6 +112,8 @@ class Gateway {
         ended.push_back(end->flow);
       } else if (const auto* ask = std::get_if<engine::Ask>(&action)) {
         asked.push_back(ask->query);
+      } else if (const auto* find = std::get_if<engine::FindFlow>(&action)) {
+        wanted.push_back(find->flow);
       } else {
         reports.push_back(std::get<Report>(action));
       }
@@ -226,6 +228,7 @@ class Gateway {
   KernelModel model;
   std::vector<Report> reports;
   std::vector<dns::Query> asked;
+  std::vector<FlowKey> wanted;  // whose number in conntrack is
   std::vector<nft::Change> changes;
 
  private:

@@ -95,7 +95,10 @@ TEST_CASE("a session that ended meanwhile leaves nothing open", "[engine][memory
 TEST_CASE("another connection on the same ports is no continuation", "[engine][memory][attack]") {
   Standing before;
   SECTION("conntrack has another number for it") {
-    before.saved.sessions.at(0).conntrack = 7;
+    REQUIRE(before.gateway.wanted == std::vector<FlowKey>{before.flow.key()});
+    before.gateway.step(engine::FlowsListed{{}, {{before.flow.key(), 7}}});
+    before.saved = before.gateway.engine.saved(before.gateway.now);
+    REQUIRE(before.saved.sessions.at(0).conntrack == 7);
     Gateway gateway{Gateway::Idle{}, test_config()};
     gateway.now = before.gateway.now;
     gateway.model = before.gateway.model;
