@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
+#include <span>
 
 #include "config/ruleset_options.hpp"
 #include "daemon/table_kernel.hpp"
@@ -60,7 +62,9 @@ Result<sys::Done, sys::NftError> Table::put_back(const nft::CompiledRuleset& rul
   nft::Batch batch{config_.table, update_form_};
   nft::put_table(batch, ruleset, flags, nft::kTableComment);
   put_live(batch, live);
-  return socket_.send_batch(batch.finish());
+  auto sent = socket_.send_batch(batch.finish());
+  if (sent) damage_ = {};
+  return sent;
 }
 
 Result<Table::Installed, std::string> Table::install() {
@@ -220,17 +224,42 @@ Result<sys::Done, std::string> Table::apply(const std::vector<nft::Change>& chan
     batch.change(change);
   }
   if (const auto sent = socket_.send_batch(batch.finish()); !sent) {
-    if (sent.error().code != ENOENT) return tl::make_unexpected(to_string(sent.error()));
-    // Gone, and the event that says so not read yet.
+    // Gone, and the event that says so not read yet; or something of another program's is in the way.
     Live live = live_;
     record(live, changes);
-    if (const auto whole = put_back(ruleset_, flags_, live); !whole)
-      return tl::make_unexpected(to_string(whole.error()));
+    if (const auto whole = put_back(ruleset_, flags_, live); !whole) {
+      remove_alone(changes);
+      const auto first = without_place(sent.error()), second = without_place(whole.error());
+      return tl::make_unexpected(
+          first == second ? first : fmt::format("{}; with the table as a whole: {}", first, second));
+    }
     put_back_ = true;
   }
   record(live_, changes);
   prune();
   return sys::Done{};
+}
+
+// What is to close must close, whatever becomes of the rest: all at once, or else one by one.
+void Table::remove_alone(const std::vector<nft::Change>& changes) {
+  std::vector<nft::Change> removals;
+  std::copy_if(changes.begin(), changes.end(), std::back_inserter(removals),
+               [](const nft::Change& change) { return change.kind == Kind::Remove; });
+  if (removals.empty()) return;
+  // The kernel may have them yet. But no repair is to put back what should be gone.
+  record(live_, removals);
+  const auto send = [this](std::span<const nft::Change> some) {
+    nft::Batch batch{config_.table, update_form_};
+    for (const nft::Change& change : some) batch.change(change);
+    return socket_.send_batch(batch.finish());
+  };
+  const auto all = send(removals);
+  if (all) return;
+  const bool one_to_blame = all.error().sequence != 0;
+  for (const nft::Change& one : removals) {
+    const auto sent = one_to_blame ? send({&one, 1}) : all;
+    if (!sent && sent.error().code != ENOENT) damage_.stale = true;
+  }
 }
 
 bool Table::intact() {
@@ -241,8 +270,10 @@ bool Table::intact() {
 }
 
 Result<sys::Done, std::string> Table::restore() {
-  if (const auto sent = put_back(ruleset_, flags_, live_); !sent)
-    return tl::make_unexpected(to_string(sent.error()));
+  if (const auto sent = put_back(ruleset_, flags_, live_); !sent) {
+    damage_.structure = damage_.elements = true;
+    return tl::make_unexpected(without_place(sent.error()));
+  }
   return sys::Done{};
 }
 

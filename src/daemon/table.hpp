@@ -30,8 +30,9 @@ struct Repair {
 };
 
 // The one table of ours in the kernel. Order of calls: open(), then install() with the queues bound already,
-// then the others as often as needed. Whatever fails leaves the kernel as it was: every write is one
-// transaction. With `owner` the table belongs to the netlink socket in here.
+// then the others as often as needed. Whatever fails leaves the kernel as it was, every write being one
+// transaction (only the removals of apply() may land alone). With `owner` the table belongs to the netlink
+// socket in here.
 class Table {
  public:
   [[nodiscard]] static Result<Table, std::string> open(const config::Config& config);
@@ -49,7 +50,10 @@ class Table {
   [[nodiscard]] Result<bool, std::string> reconfigure(const config::Config& next,
                                                       const std::vector<nft::Change>& with);
 
-  // All of it or, on an error, nothing. A table that somebody removed a moment ago is put back with it.
+  // All of it. A table that somebody removed a moment ago is put back with it, and so is one that holds
+  // something of another program's that is in the way. On an error none of it but the removals: these are
+  // tried alone, and those that are refused even so again with the next on_events(), which puts back the
+  // table as a whole.
   [[nodiscard]] Result<sys::Done, std::string> apply(const std::vector<nft::Change>& changes);
 
   // Readable: call on_events(). Looks at what others changed in the table and puts back what they took out;
@@ -61,7 +65,8 @@ class Table {
   // Whether there is a table that works and is ours: false after `nft flush ruleset` and its like. For a slow
   // look from time to time; events tell more and sooner.
   [[nodiscard]] bool intact();
-  // Puts the table back as a whole, with the elements that are still live.
+  // Puts the table back as a whole, with the elements that are still live. On an error on_events() tries
+  // again.
   [[nodiscard]] Result<sys::Done, std::string> restore();
   [[nodiscard]] Result<sys::Done, std::string> remove();
 
@@ -92,6 +97,7 @@ class Table {
   [[nodiscard]] Result<sys::Done, sys::NftError> put_back(const nft::CompiledRuleset& ruleset,
                                                           std::uint32_t flags, const Live& live);
   void record(Live& live, const std::vector<nft::Change>& changes) const;
+  void remove_alone(const std::vector<nft::Change>& changes);
   void prune();
   [[nodiscard]] bool worth_keeping(const nft::Element& element) const;
   [[nodiscard]] Result<std::vector<nft::Change>, std::string> take_over();
@@ -100,6 +106,7 @@ class Table {
   struct Damage {
     bool structure = false;  // of the table, or not known: to be compared
     bool elements = false;   // any: to be compared
+    bool stale = false;      // something is in there that should be gone, and the kernel kept it
     std::set<nft::Element> gone;
   };
   void read_events(Repair& repair);

@@ -24,9 +24,9 @@ Repair Table::on_events() {
   Repair repair;
   repair.table = std::exchange(put_back_, false);
   read_events(repair);
-  if (!damage_.structure && !damage_.elements && damage_.gone.empty()) return repair;
+  if (!damage_.structure && !damage_.elements && !damage_.stale && damage_.gone.empty()) return repair;
   if (!may_repair(repair)) return repair;
-  if (damage_.structure) {
+  if (damage_.structure || damage_.stale) {
     repair_table(repair);
   } else {
     repair_elements(repair);
@@ -88,7 +88,7 @@ void Table::repair_table(Repair& repair) {
   };
   const auto there = look(socket_, config_.table);
   if (!there) return failed(there.error());
-  bool whole = *there && ((*there)->flags & NFT_TABLE_F_DORMANT) == 0 &&
+  bool whole = !damage_.stale && *there && ((*there)->flags & NFT_TABLE_F_DORMANT) == 0 &&
                (*there)->comment.starts_with(nft::kTableComment);
   if (whole) {
     const auto have = read_ruleset(socket_, config_.table);
@@ -101,8 +101,7 @@ void Table::repair_table(Repair& repair) {
     if (damage_.elements || !damage_.gone.empty()) repair_elements(repair);
     return;
   }
-  if (const auto sent = put_back(ruleset_, flags_, live_); !sent) return failed(to_string(sent.error()));
-  damage_ = {};
+  if (const auto sent = put_back(ruleset_, flags_, live_); !sent) return failed(without_place(sent.error()));
   repair.table = true;
 }
 

@@ -87,6 +87,8 @@ nft::UpdateForm probe_update(sys::NftSocket& socket, const std::string& table) {
 
 }  // namespace
 
+std::string without_place(const sys::NftError& error) { return to_string(sys::NftError{error.code, 0}); }
+
 ScratchTable::~ScratchTable() {
   if (socket_ != nullptr) delete_table(*socket_, name_);
 }

@@ -19,6 +19,10 @@
 // What `Table` asks the kernel: each a few requests and their answers.
 namespace icqgate::daemon {
 
+// The same in words, without the number of the message to blame: that differs from one try to the next, and
+// what stays the same is to be told once.
+[[nodiscard]] std::string without_place(const sys::NftError& error);
+
 // The table of that name; nullopt if there is none.
 [[nodiscard]] Result<std::optional<nft::TableInfo>, std::string> look(sys::NftSocket& socket,
                                                                       const std::string& table);

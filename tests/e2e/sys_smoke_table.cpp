@@ -267,6 +267,65 @@ void test_repair(sys::NftSocket& socket) {
   (void)must(table.remove(), "remove");
 }
 
+// What another program put there is in the way of ours: closing comes first.
+void test_refused(sys::NftSocket& socket) {
+  auto config = configuration();
+  config.masquerade = true;
+  auto table = must(Table::open(config), "open");
+  (void)must(table.install(), "install");
+  const auto client = make_ipv4(192, 168, 1, 20), other = make_ipv4(192, 168, 1, 30);
+  const auto change = [](Kind kind, const Element& element) {
+    return nft::Change{kind, element, seconds{kind == Kind::Remove ? 0 : 600}};
+  };
+  const auto forward = [&](Ipv4 to, std::uint16_t port) {
+    return Element::forward(Port{port}, to, Port{port});
+  };
+  const auto there = [&](const Element& element) {
+    const auto all = must(daemon::read_elements(socket, "smoke"), "read_elements");
+    return std::any_of(all.begin(), all.end(), [&](const auto& one) { return one.element == element; });
+  };
+  const Element first = Element::pinhole(client, Port{20000}), second = Element::pinhole(client, Port{20001});
+  const Element third = Element::pinhole(client, Port{20002});
+  (void)must(
+      table.apply({change(Kind::Renew, first), change(Kind::Renew, second), change(Kind::Renew, third)}),
+      "apply");
+  (void)repaired(table);
+
+  expect(shell("nft 'add element inet smoke forwards { 20001 : 192.168.1.66 . 20001 }'"),
+         "somebody else's element under a key of ours");
+  const auto done = table.apply({change(Kind::Remove, first), change(Kind::Renew, forward(client, 20001))});
+  expect(done.has_value() && !there(first) && there(forward(client, 20001)) && there(second) &&
+             elements_in(socket, "smoke") == 3,
+         "the table is put back as a whole, with what was to change");
+  expect(repaired(table).table, "which is told");
+
+  const auto refused = table.apply({change(Kind::Renew, forward(client, 20005)), change(Kind::Remove, second),
+                                    change(Kind::Renew, forward(other, 20005))});
+  expect(!refused && !there(second) && there(third) && elements_in(socket, "smoke") == 2,
+         "what no table can hold is an error, and what was to close is closed all the same");
+  expect(shell("nft flush ruleset") && repaired(table).table && there(third) &&
+             elements_in(socket, "smoke") == 2,
+         "and does not come back with a repair");
+
+  // A table of that name that is somebody else's alone: nothing can be done, until it goes.
+  auto thief = must(sys::NftSocket::open(), "NftSocket::open");
+  nft::Batch theft{"smoke"};
+  theft.delete_table();
+  theft.new_table(NFT_TABLE_F_OWNER, "");
+  expect(thief.send_batch(theft.finish()).has_value(), "the table taken by somebody else");
+  Repair repair = table.on_events();
+  expect(!repair.error.empty() && repair.again == milliseconds{1000},
+         "an error, and a second until the next try");
+  const auto kept = table.apply({change(Kind::Remove, third)});
+  expect(!kept && kept.error() == repair.error, "a change says the same: " + (kept ? "" : kept.error()));
+  nft::Batch end{"smoke"};
+  end.delete_table();
+  expect(thief.send_batch(end.finish()).has_value(), "and given back");
+  expect(repaired(table).table && !there(third) && there(forward(client, 20001)),
+         "all is back but what was to close meanwhile");
+  (void)must(table.remove(), "remove");
+}
+
 void test_reload(sys::NftSocket& socket) {
   auto config = configuration();
   auto table = must(Table::open(config), "open");
@@ -403,6 +462,7 @@ void test_table() {
   test_install(socket);
   test_replacing(socket);
   test_repair(socket);
+  test_refused(socket);
   test_reload(socket);
   test_owner(socket);
   test_repair_time(socket);
