@@ -113,6 +113,7 @@ class Table {
   [[nodiscard]] bool may_repair(Repair& repair);
   void repair_table(Repair& repair);
   void repair_elements(Repair& repair);
+  void put_back_whole(Repair& repair);
 
   config::Config config_;
   nft::Marks marks_;

@@ -18,6 +18,11 @@ namespace {
 constexpr double kBurst = 10, kPerSecond = 10;
 constexpr milliseconds kAfterFailure{1000};
 
+void failed(Repair& repair, const std::string& error) {
+  repair.error = error;
+  repair.again = kAfterFailure;
+}
+
 }  // namespace
 
 Repair Table::on_events() {
@@ -82,17 +87,13 @@ bool Table::may_repair(Repair& repair) {
 }
 
 void Table::repair_table(Repair& repair) {
-  const auto failed = [&repair](const std::string& error) {
-    repair.error = error;
-    repair.again = kAfterFailure;
-  };
   const auto there = look(socket_, config_.table);
-  if (!there) return failed(there.error());
+  if (!there) return failed(repair, there.error());
   bool whole = !damage_.stale && *there && ((*there)->flags & NFT_TABLE_F_DORMANT) == 0 &&
                (*there)->comment.starts_with(nft::kTableComment);
   if (whole) {
     const auto have = read_ruleset(socket_, config_.table);
-    if (!have) return failed(have.error());
+    if (!have) return failed(repair, have.error());
     whole = nft::holds(*have, ruleset_);
   }
   if (whole) {
@@ -101,7 +102,14 @@ void Table::repair_table(Repair& repair) {
     if (damage_.elements || !damage_.gone.empty()) repair_elements(repair);
     return;
   }
-  if (const auto sent = put_back(ruleset_, flags_, live_); !sent) return failed(without_place(sent.error()));
+  put_back_whole(repair);
+}
+
+void Table::put_back_whole(Repair& repair) {
+  if (const auto sent = put_back(ruleset_, flags_, live_); !sent) {
+    failed(repair, without_place(sent.error()));
+    return;
+  }
   repair.table = true;
 }
 
@@ -109,11 +117,7 @@ void Table::repair_elements(Repair& repair) {
   const auto now = Clock::now();
   if (damage_.elements) {
     const auto there = read_elements(socket_, config_.table);
-    if (!there) {
-      repair.error = there.error();
-      repair.again = kAfterFailure;
-      return;
-    }
+    if (!there) return failed(repair, there.error());
     // What is about to end may have ended by the kernel's clock.
     constexpr milliseconds kMargin{100};
     for (const auto& [element, until] : live_)
@@ -130,8 +134,9 @@ void Table::repair_elements(Repair& repair) {
   nft::Batch batch{config_.table, update_form_};
   put_live(batch, back);
   if (const auto sent = socket_.send_batch(batch.finish()); !sent) {
-    damage_.structure = damage_.elements = true;  // more is gone than these
-    repair.again = milliseconds{1};
+    // More is gone than these, or something of another program's is in their way: then only the whole helps.
+    damage_.structure = damage_.elements = true;
+    put_back_whole(repair);
     return;
   }
   repair.elements = back.size();

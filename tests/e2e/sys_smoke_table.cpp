@@ -307,13 +307,21 @@ void test_refused(sys::NftSocket& socket) {
              elements_in(socket, "smoke") == 2,
          "and does not come back with a repair");
 
+  (void)must(table.apply({change(Kind::Renew, forward(client, 20001))}), "apply");
+  expect(shell("nft 'delete element inet smoke forwards { 20001 : 192.168.1.20 . 20001 }; "
+               "add element inet smoke forwards { 20001 : 192.168.1.66 . 20001 }'"),
+         "one of ours taken out and another one in its place");
+  Repair repair = table.on_events();
+  expect(repair.table && !repair.again && there(forward(client, 20001)) && elements_in(socket, "smoke") == 2,
+         "goes at once, with the table put back as a whole");
+
   // A table of that name that is somebody else's alone: nothing can be done, until it goes.
   auto thief = must(sys::NftSocket::open(), "NftSocket::open");
   nft::Batch theft{"smoke"};
   theft.delete_table();
   theft.new_table(NFT_TABLE_F_OWNER, "");
   expect(thief.send_batch(theft.finish()).has_value(), "the table taken by somebody else");
-  Repair repair = table.on_events();
+  repair = table.on_events();
   expect(!repair.error.empty() && repair.again == milliseconds{1000},
          "an error, and a second until the next try");
   const auto kept = table.apply({change(Kind::Remove, third)});
