@@ -119,7 +119,8 @@ class Service {
   Queues queues_;
   sys::Conntrack conntrack_;
   std::optional<sys::ConntrackEvents> flow_events_;
-  std::set<Port> watched_ports_;  // by flow_events_
+  std::set<Port> watched_ports_;   // by flow_events_
+  std::string flow_events_error_;  // as told last
   std::uint64_t flow_events_lost_ = 0;
   static constexpr std::chrono::seconds kListFlows{30};  // at the soonest, beside the events
   std::chrono::milliseconds list_span_{kListFlows};

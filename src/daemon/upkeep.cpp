@@ -15,6 +15,15 @@ namespace icqgate::daemon {
 
 using Clock = std::chrono::steady_clock;
 
+namespace {
+// Whether to say it: once for as long as it stays the same. "": nothing is wrong.
+bool is_news(std::string& told, const std::string& now) {
+  if (told == now) return false;
+  told = now;
+  return true;
+}
+}  // namespace
+
 engine::Surroundings read_surroundings(const config::Config& config) {
   engine::Surroundings surroundings;
   if (const auto lan = sys::interface_addresses(config.lan))
@@ -55,11 +64,15 @@ void Service::watch_table() {
 void Service::repair_table() {
   const Repair repair = table_.on_events();
   const std::string who = repair.program.empty() ? "another program" : "program " + repair.program;
-  if (repair.error != repair_error_) {
-    repair_error_ = repair.error;
-    if (!repair.error.empty())
+  // A call that came too soon after others has not looked: what was wrong may be so yet.
+  const bool looked = !repair.again || !repair.error.empty();
+  if (looked && is_news(repair_error_, repair.error)) {
+    if (!repair.error.empty()) {
       sys::log_error("table inet {} was changed by {} and can't be put back: {}", config_.table, who,
                      repair.error);
+    } else if (!repair.table && repair.elements == 0) {
+      sys::log_notice("table inet {} is as it should be again", config_.table);
+    }
   }
   if (repair.table)
     sys::log_warning("table inet {} was removed or changed by {}: put back with all that is live",
@@ -76,13 +89,15 @@ void Service::repair_table() {
   });
 }
 
-// Events tell at once; this is for those that got lost.
+// Events tell at once; this is for those that got lost, and for what could not be put right by then.
 void Service::look_after_table() {
+  repair_table();
   if (table_.intact()) return;
   if (const auto restored = table_.restore(); restored) {
+    repair_error_.clear();
     sys::log_warning("table inet {} was removed or replaced by another program: restored with what was live",
                      config_.table);
-  } else {
+  } else if (is_news(repair_error_, restored.error())) {
     sys::log_error("table inet {} was removed or replaced by another program and can't be restored: {}",
                    config_.table, restored.error());
   }
@@ -190,16 +205,18 @@ void Service::list_flows_soon() {
 void Service::watch_flows() {
   auto ports = engine_.server_ports();
   if (flow_events_ && ports == watched_ports_) return;
+  const auto failed = [this](const std::string& error) {
+    if (is_news(flow_events_error_, error))
+      sys::log_warning("conntrack events: {}; flows are listed instead", error);
+  };
   auto events = sys::ConntrackEvents::open({ports.begin(), ports.end()});
-  if (!events) {
-    sys::log_warning("conntrack events: {}; flows are listed instead", to_string(events.error()));
-    return;
-  }
+  if (!events) return failed(to_string(events.error()));
   if (flows_descriptor_.is_open()) flows_descriptor_.release();
   flow_events_ = std::move(*events);
   watched_ports_ = std::move(ports);
   flow_events_lost_ = 0;
   flows_descriptor_.assign(flow_events_->fd());
+  if (is_news(flow_events_error_, "")) sys::log_notice("conntrack tells events again");
   wait_for_flows();
 }
 

@@ -4,13 +4,14 @@
 import os
 import re
 import signal
+import subprocess
 import time
 
 from case import case
 from gateway import firewall
-from handles import Failure, expect, expect_equal, wait_until
+from handles import Failure, Process, expect, expect_equal, wait_until
 from lab import BOS, CLIENT, LOGIN, LOGIN2
-from name_steps import alive, flows, no_gap, sampler, session_alive, wait_known
+from name_steps import alive, flows, log_lines, no_gap, sampler, session_alive, wait_known, wait_log
 from steps import (PORT, UIN, UIN2, expect_failure, go_online, peer_gets_in, peer_stays_out, start_icqgate, wait_open,
                    wait_shut)
 from zones import echoing, far
@@ -160,6 +161,27 @@ def table_with_an_owner(lab):
     unharmed(lab)
     lab.nft(DEEDS["flush-pinholes"])
     wait_until("everything back", lambda: everything_back(lab), 1.0, pause=0.01)
+
+
+@case(zones=[])
+def table_taken_away(lab):
+    """MUST: while another program holds a table of our name that is its alone, flows go on, and icqgate says once that
+    it can't put its own back; when that program ends, all of it is back. NOT: it does not say so every second, nor at
+    every look at the table, nor end."""
+    go_online(lab)
+    peer_gets_in(lab, name="held")
+    thief = Process(lab, "gw", ["nft", "-i"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    thief.popen.stdin.write("delete table inet icqgate; add table inet icqgate { flags owner; }\n")
+    thief.popen.stdin.flush()
+    wait_until("the table of another", lambda: "owner" in lab.run_in("gw", ["nft", "list", "table", "inet", "icqgate"]))
+    wait_log(lab, "can't be put back")
+    time.sleep(12)  # the looks at the table come every 10 s
+    alive(lab)
+    thief.popen.kill()
+    wait_until("everything back", lambda: everything_back(lab), 15)
+    unharmed(lab)
+    told = log_lines(lab, "can't be")
+    expect_equal(len(told), 1, f"lines about it: {told}")
 
 
 @case(zones=[], each={"lan": {"device": "lan0"}, "wan": {"device": "wan0"}})
