@@ -136,7 +136,8 @@ class Service {
   boost::asio::steady_timer surroundings_timer_;
   boost::asio::steady_timer table_timer_;
   boost::asio::steady_timer repair_timer_;
-  std::string repair_error_;  // as told last
+  std::string repair_error_;        // as told last
+  std::string table_events_error_;  // as told last
   boost::asio::steady_timer resolver_timer_;
   boost::asio::steady_timer flows_timer_;
   boost::asio::steady_timer soon_timer_;  // a list of flows, for an address that is new

@@ -53,7 +53,18 @@ void Service::look_around() {
 // --- the table
 
 void Service::watch_table() {
-  if (!table_descriptor_.is_open()) table_descriptor_.assign(table_.events_fd());
+  if (!table_descriptor_.is_open()) {
+    boost::system::error_code error;  // no room for another watch, say
+    table_descriptor_.assign(table_.events_fd(), error);
+    const bool news = is_news(table_events_error_, error ? error.message() : "");
+    if (error) {
+      if (news)
+        sys::log_warning("events of nftables: {}; the table is looked at from time to time instead",
+                         error.message());
+      return;
+    }
+    if (news) sys::log_notice("nftables tells events again");
+  }
   table_descriptor_.async_wait(Descriptor::wait_read, [this](boost::system::error_code error) {
     if (error) return;
     repair_table();
@@ -92,6 +103,7 @@ void Service::repair_table() {
 // Events tell at once; this is for those that got lost, and for what could not be put right by then.
 void Service::look_after_table() {
   repair_table();
+  if (!table_descriptor_.is_open()) watch_table();
   if (table_.intact()) return;
   if (const auto restored = table_.restore(); restored) {
     repair_error_.clear();
@@ -215,7 +227,12 @@ void Service::watch_flows() {
   flow_events_ = std::move(*events);
   watched_ports_ = std::move(ports);
   flow_events_lost_ = 0;
-  flows_descriptor_.assign(flow_events_->fd());
+  boost::system::error_code unwatched;
+  flows_descriptor_.assign(flow_events_->fd(), unwatched);
+  if (unwatched) {
+    flow_events_.reset();
+    return failed(unwatched.message());
+  }
   if (is_news(flow_events_error_, "")) sys::log_notice("conntrack tells events again");
   wait_for_flows();
 }
