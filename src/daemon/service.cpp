@@ -303,12 +303,14 @@ void Service::give(const engine::Verdict& verdict, const Waiting* waiting) {
   }
 }
 
-void Service::flush_changes() {
-  if (changes_.empty()) return;
-  if (const auto applied = table_.apply(changes_); !applied)
-    sys::log_error("table inet {}: {} changes not taken: {}", config_.table, changes_.size(),
-                   applied.error());
+bool Service::flush_changes() {
+  if (changes_.empty()) return true;
+  const auto applied = table_.apply(changes_);
+  const std::string error = applied ? "" : applied.error();
+  if (std::exchange(changes_error_, error) != error && !applied)
+    sys::log_error("table inet {}: {} changes not taken: {}", config_.table, changes_.size(), error);
   changes_.clear();
+  return applied.has_value();
 }
 
 void Service::after_step() {

@@ -70,7 +70,7 @@ class Service {
   void on_names_packet(const sys::QueuedPacket& packet);
   void step(const engine::Event& event, const Waiting* waiting = nullptr);
   void give(const engine::Verdict& verdict, const Waiting* waiting);
-  void flush_changes();
+  bool flush_changes();  // false: the kernel did not take them (removals it may have, see Table::apply())
   void after_step();
   void find_wanted();
   void ask(const dns::Query& query);
@@ -154,6 +154,7 @@ class Service {
   bool save_armed_ = false;
   std::unique_ptr<ControlSocket> socket_;
   std::vector<nft::Change> changes_;     // of one decision: one transaction
+  std::string changes_error_;            // why the last ones were not taken; told once
   std::vector<engine::Report> reports_;  // for the log
   std::vector<engine::FlowKey> ended_;   // conntrack entries to go once the verdicts are out
   std::vector<engine::FlowKey> wanted_;  // and those whose numbers are wanted

@@ -38,6 +38,7 @@ void Service::look_around() {
   engine_.surroundings(read_surroundings(config_));
   std::vector<std::string> patterns = config_.lan;
   patterns.insert(patterns.end(), config_.wan.begin(), config_.wan.end());
+  trust_dns_servers();
   watch_writer();
   auto missing = sys::missing_interfaces(patterns);
   if (!missing || *missing == missing_) return;
@@ -146,8 +147,7 @@ void Service::trust_dns_servers() {
   for (const IpAddress& server : trusted_)
     if (!wanted.contains(server))
       changes_.push_back({nft::Change::Kind::Remove, nft::Element::dns_server(server)});
-  flush_changes();
-  trusted_ = std::move(wanted);
+  if (flush_changes()) trusted_ = std::move(wanted);  // else the next look tries again
 }
 
 // --- conntrack

@@ -10,7 +10,7 @@ import time
 from case import case
 from gateway import firewall
 from handles import Failure, Process, expect, expect_equal, wait_until
-from lab import BOS, CLIENT, LOGIN, LOGIN2
+from lab import BOS, CLIENT, DNS, LOGIN, LOGIN2, SERVICE
 from name_steps import alive, flows, log_lines, no_gap, sampler, session_alive, wait_known, wait_log
 from steps import (PORT, UIN, UIN2, expect_failure, go_online, peer_gets_in, peer_stays_out, start_icqgate, wait_open,
                    wait_shut)
@@ -166,8 +166,8 @@ def table_with_an_owner(lab):
 @case(zones=[])
 def table_taken_away(lab):
     """MUST: while another program holds a table of our name that is its alone, flows go on, and icqgate says once that
-    it can't put its own back; when that program ends, all of it is back. NOT: it does not say so every second, nor at
-    every look at the table, nor end."""
+    it can't put its own back; when that program ends, all of it is back, a DNS server that was named meanwhile included.
+    NOT: it does not say so every second, nor at every look at the table, nor end."""
     go_online(lab)
     peer_gets_in(lab, name="held")
     thief = Process(lab, "gw", ["nft", "-i"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -175,13 +175,19 @@ def table_taken_away(lab):
     thief.popen.stdin.flush()
     wait_until("the table of another", lambda: "owner" in lab.run_in("gw", ["nft", "list", "table", "inet", "icqgate"]))
     wait_log(lab, "can't be put back")
+    lab.config["dns-server"] = [DNS, SERVICE]
+    lab.write_config()
+    lab.daemon.send_signal(signal.SIGHUP)
+    wait_log(lab, "reloaded")
     time.sleep(12)  # the looks at the table come every 10 s
     alive(lab)
     thief.popen.kill()
     wait_until("everything back", lambda: everything_back(lab), 15)
     unharmed(lab)
-    told = log_lines(lab, "can't be")
-    expect_equal(len(told), 1, f"lines about it: {told}")
+    wait_until("the new DNS server", lambda: lab.exactly(SERVICE), 15)
+    for words in ("can't be", "not taken"):
+        told = log_lines(lab, words)
+        expect_equal(len(told), 1, f"lines about it: {told}")
 
 
 @case(zones=[], each={"lan": {"device": "lan0"}, "wan": {"device": "wan0"}})
