@@ -53,8 +53,7 @@ Service::Service(const config::Config& config, ReadConfig read_config, Table tab
       queues_{std::move(queues)},
       conntrack_{std::move(conntrack)},
       engine_{config, read_surroundings(config), std::random_device{}()},
-      queue_descriptors_{Descriptor{loop_, queues_.control.fd()}, Descriptor{loop_, queues_.peer.fd()},
-                         Descriptor{loop_, queues_.names.fd()}},
+      queue_descriptors_{Descriptor{loop_}, Descriptor{loop_}, Descriptor{loop_}},
       table_descriptor_{loop_},
       flows_descriptor_{loop_},
       timer_{loop_},
@@ -70,6 +69,14 @@ Service::Service(const config::Config& config, ReadConfig read_config, Table tab
       resolv_conf_{sys::FileStamp::of(sys::Resolver::kSystemFile)},
       started_{Clock::now()},
       lock_{std::move(lock)} {}
+
+// What the loop watches is not its own: each of these is closed by the object that opened it.
+Service::~Service() {
+  for (Descriptor& descriptor : queue_descriptors_)
+    if (descriptor.is_open()) descriptor.release();
+  if (table_descriptor_.is_open()) table_descriptor_.release();
+  if (flows_descriptor_.is_open()) flows_descriptor_.release();
+}
 
 Result<std::unique_ptr<Service>, std::string> Service::start(const config::Config& config,
                                                              ReadConfig read_config) {
@@ -99,6 +106,12 @@ Result<std::unique_ptr<Service>, std::string> Service::start(const config::Confi
       new Service{config, std::move(read_config), std::move(*table),
                   Queues{std::move(*control), std::move(*peer), std::move(*names)}, std::move(*conntrack),
                   std::move(*lock)}};
+  for (const Lane lane : {Lane::Control, Lane::Peer, Lane::Names}) {
+    boost::system::error_code error;
+    service->queue_descriptors_[static_cast<std::size_t>(lane)].assign(service->queue(lane).fd(), error);
+    if (error)
+      return tl::make_unexpected(fmt::format("queue {}: {}", service->number(lane), error.message()));
+  }
   auto socket =
       ControlSocket::open(service->loop_, config.socket,
                           [self = service.get()](const std::string& word) { return self->answer(word); });
@@ -145,9 +158,6 @@ bool Service::run() {
   } else {
     sys::log_notice("table inet {} stays until its timeouts end", config_.table);
   }
-  for (Descriptor& descriptor : queue_descriptors_) descriptor.release();
-  if (table_descriptor_.is_open()) table_descriptor_.release();
-  if (flows_descriptor_.is_open()) flows_descriptor_.release();
   return !failed_;
 }
 

@@ -41,6 +41,9 @@ class Service {
   // socket. The error says what is missing.
   [[nodiscard]] static Result<std::unique_ptr<Service>, std::string> start(const config::Config& config,
                                                                            ReadConfig read_config);
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+  ~Service();
 
   // Until SIGTERM or SIGINT. What waits for a verdict then is dropped: its sender tries again. False: it
   // ended because a queue failed.

@@ -173,6 +173,21 @@ def bad_configuration(lab):
     start_icqgate(lab)
 
 
+@case(start=False)
+def no_socket(lab):
+    """NOT: with a control socket that can't be made it does not start; exit status and message say why. MUST: it starts
+    once it can."""
+    good = lab.config["socket"]
+    lab.config["socket"] = os.path.join(lab.config_path, "icqgate.sock")  # a file is no folder
+    lab.start_daemon(wait=False)
+    wait_until("the daemon to end", lambda: not lab.daemon.alive(), 10)
+    expect_equal(lab.daemon.popen.returncode, 1, "exit status")
+    expect("icqgate.sock" in lab.daemon.log(), f"its words: {lab.daemon.log()!r}")
+    lab.config["socket"] = good
+    start_icqgate(lab)
+    go_online(lab)
+
+
 @case()
 def out_of_descriptors(lab):
     """MUST: with all its file descriptors taken by whoever connects to its socket, sessions, pinholes and peers go on,
