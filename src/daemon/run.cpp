@@ -2,6 +2,7 @@
 #include "daemon/run.hpp"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 
@@ -57,6 +58,14 @@ Result<config::Config, std::vector<ReadError>> read_config(const std::string& fi
   return tl::make_unexpected(std::move(errors));
 }
 
+// Until the service handles it SIGHUP would end the process: a reload asked for while it starts is to wait.
+void hang_up_signal(int how) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGHUP);
+  pthread_sigmask(how, &signals, nullptr);
+}
+
 int wrong(const std::string& what) {
   std::fprintf(stderr, "icqgate run: %s; see icqgate run --help\n", what.c_str());
   return 2;
@@ -65,6 +74,7 @@ int wrong(const std::string& what) {
 }  // namespace
 
 int run(const std::vector<std::string>& arguments) {
+  hang_up_signal(SIG_BLOCK);
   const auto split = config::split_arguments(arguments);
   std::string file = kDefaultFile;
   bool named = false;
@@ -106,6 +116,7 @@ int run(const std::vector<std::string>& arguments) {
     std::fprintf(stderr, "icqgate: %s\n", service.error().c_str());
     return 1;
   }
+  hang_up_signal(SIG_UNBLOCK);  // no thread has been started yet that could have inherited the mask
   return (*service)->run() ? 0 : 1;
 }
 

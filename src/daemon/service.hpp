@@ -38,7 +38,7 @@ class Service {
   using ReadConfig = std::function<Result<config::Config, std::vector<std::string>>()>;
 
   // Binds the queues, loads or adopts the table, takes up what an earlier run saved, opens the control
-  // socket. The error says what is missing.
+  // socket. The error says what is missing. From then on signals are kept for run().
   [[nodiscard]] static Result<std::unique_ptr<Service>, std::string> start(const config::Config& config,
                                                                            ReadConfig read_config);
   Service(const Service&) = delete;

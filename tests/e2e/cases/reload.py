@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """SIGHUP: the file is read again, only the difference is applied, and a bad file changes nothing."""
 
+import contextlib
 import os
 import re
 import signal
 
 from case import case
-from handles import expect, expect_equal, wait_until
+from handles import Daemon, expect, expect_equal, wait_until
 from lab import CLIENT, CLIENT2, LOGIN, LOGIN2, ROGUE
 from name_steps import (alive, allowed, known, log_lines, login_addresses, session_alive, wait_forgotten, wait_known,
                         wait_log)
@@ -158,6 +159,32 @@ def bad_file(lab):
     peer_gets_in(lab)
     reload(lab, port_range="20050-20099")
     wait_shut(lab)
+
+
+@case(zones=[], start=False)
+def while_it_starts(lab):
+    """MUST: a SIGHUP that comes before the service is there leads to a reload once it is. NOT: it does not end it."""
+    lab.write_config()
+    good = lab.config_path + ".good"
+    os.rename(lab.config_path, good)
+    os.mkfifo(lab.config_path)
+    lab.daemon = Daemon(lab, [])
+
+    def opened():
+        with contextlib.suppress(OSError):  # nobody reads it yet
+            return os.open(lab.config_path, os.O_WRONLY | os.O_NONBLOCK)
+    with open(wait_until("somebody to read the file", opened), "w") as pipe:  # and to wait for what comes
+        lab.daemon.send_signal(signal.SIGHUP)
+        with open(good) as file:
+            text = file.read()
+        with open(good, "a") as file:
+            file.write("port-deny = 20042\n")
+        os.rename(good, lab.config_path)  # what the reload finds
+        pipe.write(text)
+    lab.daemon.wait_ready()
+    wait_log(lab, "reloaded")
+    expect(not log_lines(lab, "nothing differs"), "it has reloaded the file of the start")
+    go_online(lab)
 
 
 @case(zones=[])
