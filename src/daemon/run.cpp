@@ -36,21 +36,36 @@ struct ReadError {
   bool usage = false;  // all that is wrong stands on the command line
 };
 
-// The file (if it is there, or was named) and the command line over it.
-Result<config::Config, std::vector<ReadError>> read_config(const std::string& file, bool named,
-                                                           const std::vector<std::string>& options) {
+// What the configuration is read from, each time anew: the file (if it is there, or was named) and the
+// command line over it.
+struct Source {
+  std::string file = kDefaultFile;
+  bool named = false;
+  std::vector<std::string> options;
+  bool was_there = false;  // the file, when read last
+};
+
+Result<config::Config, std::vector<ReadError>> read_config(Source& source) {
   constexpr std::size_t kMost = 1 << 20;
+  const std::string& file = source.file;
+  const auto failed = [&file](const std::string& why) {
+    return tl::make_unexpected(std::vector{ReadError{file + ": " + why, false}});
+  };
   std::string text;
   std::error_code unreadable;  // read_file() says it better
-  const bool there = named || std::filesystem::exists(file, unreadable) || unreadable;
+  const bool there = source.named || std::filesystem::exists(file, unreadable) || unreadable;
   if (there) {
     auto read = sys::read_file(file, kMost);
-    if (!read)
-      return tl::make_unexpected(std::vector{ReadError{file + ": " + to_string(read.error()), false}});
+    if (!read) return failed(to_string(read.error()));
     text = std::move(*read);
+  } else if (source.was_there) {
+    return failed("was there before and is gone; the defaults, any client among them, take a restart");
   }
-  auto config = config::parse(text, there ? file : "", options);
-  if (config) return std::move(*config);
+  auto config = config::parse(text, there ? file : "", source.options);
+  if (config) {
+    source.was_there = there;
+    return std::move(*config);
+  }
   const auto& found = config.error();
   const bool usage = std::all_of(found.begin(), found.end(), [](const auto& one) { return one.line == 0; });
   std::vector<ReadError> errors;
@@ -76,8 +91,7 @@ int wrong(const std::string& what) {
 int run(const std::vector<std::string>& arguments) {
   hang_up_signal(SIG_BLOCK);
   const auto split = config::split_arguments(arguments);
-  std::string file = kDefaultFile;
-  bool named = false;
+  Source source{.options = split.configuration};
   for (std::size_t i = 0; i < split.rest.size(); ++i) {
     const std::string& word = split.rest[i];
     if (word == "--help" || word == "-h") {
@@ -87,25 +101,22 @@ int run(const std::vector<std::string>& arguments) {
     if (word == "--verbose" || word == "-v") {
       sys::set_log_level(sys::LogLevel::Debug);
     } else if (word == "--config" && i + 1 < split.rest.size()) {
-      file = split.rest[++i];
-      named = true;
+      source.file = split.rest[++i];
+      source.named = true;
     } else if (word.starts_with("--config=")) {
-      file = word.substr(9);
-      named = true;
+      source.file = word.substr(9);
+      source.named = true;
     } else {
       return wrong("'" + word + "' is no option");
     }
   }
-  const auto read = [file, named, options = split.configuration] {
-    return read_config(file, named, options);
-  };
-  const auto config = read();
+  const auto config = read_config(source);
   if (!config) {
     for (const auto& error : config.error()) std::fprintf(stderr, "icqgate: %s\n", error.text.c_str());
     return config.error().front().usage ? 2 : 1;
   }
-  const auto again = [read]() -> Result<config::Config, std::vector<std::string>> {
-    auto next = read();
+  const auto again = [source]() mutable -> Result<config::Config, std::vector<std::string>> {
+    auto next = read_config(source);
     if (next) return std::move(*next);
     std::vector<std::string> words;
     for (auto& error : next.error()) words.push_back(std::move(error.text));

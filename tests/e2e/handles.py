@@ -173,10 +173,10 @@ class Logged(Process):
 
 
 class Daemon(Logged):
-    """`icqgate run` in the gateway's namespace."""
+    """`icqgate run` in the gateway's namespace. `config`: the lab's own, or None: none is named."""
 
-    def __init__(self, lab, arguments, before=None):
-        command = [lab.binary, "run", "--config", lab.config_path, *arguments]
+    def __init__(self, lab, arguments, before=None, config="lab"):
+        command = [lab.binary, "run", *(["--config", lab.config_path] if config else []), *arguments]
         if before:
             command = ["sh", "-ec", f"{before}\nexec \"$@\"", "sh", *command]
         super().__init__(lab, "gw", "icqgate", command, own_sys=True)

@@ -162,6 +162,42 @@ def bad_file(lab):
 
 
 @case(zones=[], start=False)
+def default_file(lab):
+    """NOT: the file of /etc gone at a reload does not mean the defaults, with which any client would count: it is told,
+    and the running configuration stays. MUST: a file that was not there at the start and is now counts; so does one that
+    comes back."""
+    folder = os.path.join(lab.directory, "etc")
+    os.makedirs(os.path.join(folder, "icqgate"))
+    path = os.path.join(folder, "icqgate", "icqgate.conf")
+    options = [f"--{key}={value}" for key, value in lab.config.items() if value is not None and key != "client"]
+    lab.daemon = Daemon(lab, options, before=f"cp -a /etc/ld.so.cache {folder}\nmount --bind {folder} /etc", config=None)
+    lab.daemon.wait_ready()
+
+    def answers(clients, word):
+        count = len(log_lines(lab, word))
+        if clients is None:
+            os.unlink(path)
+        else:
+            with open(path, "w") as file:
+                file.write(f"client = {clients}\n")
+        lab.daemon.send_signal(signal.SIGHUP)
+        wait_until(f"one more line with {word}", lambda: len(log_lines(lab, word)) > count)
+        return "clients4" in lab.run_in("gw", ["nft", "list", "table", "inet", "icqgate"])
+    expect(answers("192.168.77.0/24", "reloaded"), "a file that came after the start")
+    wait_known(lab, LOGIN, LOGIN2)
+    go_online(lab)
+    expect(answers(None, "was there before"), "the defaults came into force")
+    wait_open(lab)
+    peer_gets_in(lab)
+    expect(answers(CLIENT2, "reloaded"), "the file come back")
+    wait_shut(lab)
+    lab.daemon.end()
+    lab.daemon = Daemon(lab, options, before=f"mount --bind {folder} /etc", config=None)
+    lab.daemon.wait_ready()
+    expect(answers(None, "was there before"), "a file that was there at the start")
+
+
+@case(zones=[], start=False)
 def while_it_starts(lab):
     """MUST: a SIGHUP that comes before the service is there leads to a reload once it is. NOT: it does not end it."""
     lab.write_config()
