@@ -106,7 +106,7 @@ std::string status_table(const ordered_json& status) {
                                 status.value("owner", false) ? " (owned)" : "", duration(status, "uptime"),
                                 shown(status, "queue_form"), shown(status, "timeout_update"));
   if (const auto problem = shown(status, "state_problem"); problem != "-")
-    out += fmt::format("state file {} can't be written: {}\n", shown(status, "state"), problem);
+    out += fmt::format("the state can't be saved: {}\n", problem);  // the problem names the file
   section(out, status, "Addresses", "addresses",
           {{"HOST", "host", shown},
            {"ADDRESS", "address", shown},

@@ -25,7 +25,7 @@ struct ServiceStatus {
   std::string timeout_update;  // "in place" or "replace"
   bool owner = false;          // the table belongs to the running service
   std::string state;           // the state file; "": none
-  std::string state_problem;   // why it can't be written; "": it can
+  std::string state_problem;   // why it can't be written, its path included; "": it can
   std::chrono::seconds uptime{0};
 };
 

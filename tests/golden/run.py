@@ -41,7 +41,8 @@ EMITTED = {  # file -> arguments
 }
 STATUS = {
     "version": "0.1.0", "table": "icqgate", "uptime": 3725, "queue_form": "native", "timeout_update": "in place",
-    "owner": True, "state": "/var/lib/icqgate/state.json", "state_problem": "",
+    "owner": True, "state": "/var/lib/icqgate/state.json",
+    "state_problem": "/var/lib/icqgate/state.json: write: No space left on device",
     "addresses": [
         {"host": "login.icq.com", "address": "203.0.113.5", "port": 5190, "source": "answer", "age": 7300,
          "ttl_left": 80, "expires_in": 680, "flows": 1},
