@@ -148,6 +148,7 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
 
   {
     Chain chain{out, "from_lan", ""};
+    // Whoever is no client any more since a reload starts nothing: an element that names him may live longer.
     chain.rule(fmt::format("{} goto control", w.ct_is(m.watched)))
         .rule(fmt::format("{} goto checked", w.ct_is(m.pending)))
         .note(
@@ -163,10 +164,12 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
         .rule("ct direction reply accept")
         .rule(fmt::format("{}ip daddr . tcp dport @login4 goto to_server", w.client("saddr")))
         .rule(fmt::format("{}ip6 daddr . tcp dport @login6 goto to_server", w.client6("saddr")))
-        .rule("ip saddr . ip daddr . tcp dport @servers4 goto to_server")
-        .rule("ip6 saddr . ip6 daddr . tcp dport @servers6 goto to_server");
+        .rule(fmt::format("{}ip saddr . ip daddr . tcp dport @servers4 goto to_server", w.client("saddr")))
+        .rule(
+            fmt::format("{}ip6 saddr . ip6 daddr . tcp dport @servers6 goto to_server", w.client6("saddr")));
     miss_rules(chain, options, w);
-    chain.rule(fmt::format("{} tcp dport 1024-65535 ip saddr @sessions goto to_peer", kOpening));
+    chain.rule(fmt::format("{} tcp dport 1024-65535 {}ip saddr @sessions goto to_peer", kOpening,
+                           w.client("saddr")));
   }
 
   Chain{out, "admit", "a SYN to an open port; with payload (Fast Open) it is none of ours"}

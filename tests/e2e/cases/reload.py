@@ -8,11 +8,11 @@ import signal
 
 from case import case
 from handles import Daemon, expect, expect_equal, wait_until
-from lab import CLIENT, CLIENT2, LOGIN, LOGIN2, ROGUE
+from lab import BOS, CLIENT, CLIENT2, LOGIN, LOGIN2, PEER, ROGUE
 from name_steps import (alive, allowed, known, log_lines, login_addresses, session_alive, wait_forgotten, wait_known,
                         wait_log)
-from steps import (PORT, UIN, UIN2, announce, expect_failure, go_online, peer_gets_in, peer_stays_out, wait_open,
-                   wait_shut)
+from steps import (PORT, UIN, UIN2, announce, expect_failure, go_online, peer_gets_in, peer_stays_out, unreachable,
+                   wait_open, wait_shut)
 from zones import NAME, far
 
 BASE_CHAIN = re.compile(r"chain (\S+) \{ # handle (\d+)\n\s+type ")
@@ -81,7 +81,8 @@ def login_hosts_change(lab):
 
 @case(zones=[])
 def client_removed(lab):
-    """NOT: a client that the file no longer names loses its pinholes and can't log in any more.
+    """NOT: a client that the file no longer names loses its pinholes and can't log in any more, even where elements
+    that name it are left.
     MUST: the other client's session, flow and pinhole stay; named again, the first can log in again."""
     go_online(lab)
     go_online(lab, PORT, CLIENT2, UIN2)
@@ -94,6 +95,11 @@ def client_removed(lab):
     peer_stays_out(lab, connect_timeout=0.8)
     expect_failure("a login of a client that is none", lab.client.call, "login", address=LOGIN, uin=UIN + 5,
                    session="x")
+    lab.nft(f"add element inet icqgate servers4 {{ {CLIENT} . {BOS} . 5190 timeout 1m }}\n"
+            f"add element inet icqgate sessions {{ {CLIENT} timeout 1m }}\n"
+            f"add element inet icqgate peers {{ {CLIENT} . {PEER} . 5190 timeout 1m }}")
+    for address in (BOS, PEER):
+        unreachable(lab.client, address, 5190, "what an element left over names", timeout=2.5)  # two SYNs
     reload(lab, client="192.168.77.0/24")
     wait_until("the network in force", lambda: lab.client.call("probe", address=LOGIN, port=5190,
                                                                timeout=1.0)["outcome"] == "connected")

@@ -164,6 +164,15 @@ TEST_CASE("fail-closed and fail-open when nobody reads the queues", "[nft][rules
   CHECK(has(off, fmt::format("ct mark set ct mark & {:#010x} | 0x02000000", ~0x06000000U)));
 }
 
+TEST_CASE("an element does not make a client of anybody", "[nft][ruleset]") {
+  const std::string text = dynamic_ruleset(options(), Loading::Awake);
+  CHECK(has(text, "ip saddr @clients4 ip daddr . tcp dport @login4 goto to_server"));
+  CHECK(has(text, "ip6 saddr @clients6 ip6 daddr . tcp dport @login6 goto to_server"));
+  CHECK(has(text, "ip saddr @clients4 ip saddr . ip daddr . tcp dport @servers4 goto to_server"));
+  CHECK(has(text, "ip6 saddr @clients6 ip6 saddr . ip6 daddr . tcp dport @servers6 goto to_server"));
+  CHECK(has(text, "ip saddr @clients4 ip saddr @sessions goto to_peer"));
+}
+
 TEST_CASE("without a list of clients anybody inside may use it", "[nft][ruleset]") {
   auto o = options();
   CHECK(has(dynamic_ruleset(o, Loading::Awake), "@clients4"));
