@@ -30,8 +30,11 @@
 namespace icqgate::daemon {
 
 // The running service: brings packets, answers and the time to the engine and does what it says, in its
-// order. One thread, one loop; nothing in it waits for anything but the loop (kernel.md, trap 7). (The disk
-// is StateWriter's, which has a thread of its own.)
+// order. One thread, one loop. Packets that come meanwhile wait for whatever it does (kernel.md, trap 7), and
+// it waits for the kernel alone, which answers inside the call: microseconds for a small file or for a change
+// of elements, some milliseconds where the table is put back or compiled anew (a reload), and as long as the
+// walk over conntrack takes that lists flows, tens of milliseconds on a busy gateway (see list_flows()).
+// Writing to the disk is StateWriter's, which has a thread of its own.
 class Service {
  public:
   // Reads the configuration anew, for a reload: what it is now, or all that is wrong with it.
