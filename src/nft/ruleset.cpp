@@ -102,6 +102,8 @@ void queue_chains(std::string& out, const RulesetOptions& options, const Words& 
   }
 }
 
+constexpr std::string_view kTuple = "ip saddr . tcp sport . ip daddr . tcp dport";
+
 void forward_chains(std::string& out, const RulesetOptions& options, const Words& w) {
   const Marks& m = w.marks;
   Chain{out, "pass", "what icqgate allows has its mark: other tables of this host test for it"}.rule(
@@ -125,6 +127,16 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
   {
     Chain chain{out, "to_peer", "a client with a session opens a connection to somebody's listening port"};
     if (options.check_outbound) {
+      if (!options.login_ports.empty())
+        chain.note(
+            "On a login port it may be a server that DNS is being asked about: the third SYN is soon "
+            "enough.");
+      for (const Port port : options.login_ports)
+        chain
+            .rule(fmt::format("tcp dport {} {} @first_syn {} != @second_syn add @second_syn {{ {} }} drop",
+                              port.get(), kTuple, kTuple, kTuple))
+            .rule(fmt::format("tcp dport {} {} != @first_syn add @first_syn {{ {} }} drop", port.get(),
+                              kTuple, kTuple));
       chain.note("outbound = check: each has to prove that it is ICQ").rule("goto pending");
     } else {
       chain.rule("ip saddr . ip daddr . tcp dport @peers goto pending")
@@ -136,13 +148,10 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
               "On a login port it may be a server that DNS is being asked about: there the third SYN is soon "
               "enough.");
       for (const Port port : options.login_ports)
-        chain.rule(
-            fmt::format("tcp dport {} ip saddr . tcp sport . ip daddr . tcp dport @first_syn "
-                        "ip saddr . tcp sport . ip daddr . tcp dport != @second_syn "
-                        "add @second_syn {{ ip saddr . tcp sport . ip daddr . tcp dport }} accept",
-                        port.get()));
-      chain.rule("ip saddr . tcp sport . ip daddr . tcp dport @first_syn goto pending")
-          .rule("add @first_syn { ip saddr . tcp sport . ip daddr . tcp dport }");
+        chain.rule(fmt::format("tcp dport {} {} @first_syn {} != @second_syn add @second_syn {{ {} }} accept",
+                               port.get(), kTuple, kTuple, kTuple));
+      chain.rule(fmt::format("{} @first_syn goto pending", kTuple))
+          .rule(fmt::format("add @first_syn {{ {} }}", kTuple));
     }
   }
 

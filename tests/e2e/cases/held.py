@@ -182,10 +182,12 @@ def unknown_server(lab):
     expect_equal(login_addresses(lab), {LOGIN, LOGIN2, far(1)}, "the login set")
 
 
-@case(zones=[], start=False, config={**RARELY, "hold-answers": "no"})
-def unknown_server_beside_a_session(lab):
+@case(zones=[], start=False, config={**RARELY, "hold-answers": "no"},
+      each={"outbound-auto": {"outbound": "auto"}, "outbound-checked": {"outbound": "check"}})
+def unknown_server_beside_a_session(lab, outbound):
     """MUST: a second user at a client that has a session logs in at a new address too, which its own resolver knew first:
     the connection is not taken for one to a peer. NOT: an address that DNS does not name lets a login through."""
+    lab.config["outbound"] = outbound
     start_icqgate(lab)
     go_online(lab)
     lab.zones.set_login([LOGIN, LOGIN2, far(1)])
