@@ -52,6 +52,9 @@ Service::Service(const config::Config& config, ReadConfig read_config, Table tab
       table_{std::move(table)},
       queues_{std::move(queues)},
       conntrack_{std::move(conntrack)},
+      lister_{[this](FlowLister::List list) {
+        asio::post(loop_, [this, list = std::move(list)] { take_list(list); });
+      }},
       engine_{config, read_surroundings(config), std::random_device{}()},
       queue_descriptors_{Descriptor{loop_}, Descriptor{loop_}, Descriptor{loop_}},
       table_descriptor_{loop_},

@@ -12,12 +12,14 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/result.hpp"
 #include "config/config.hpp"
 #include "daemon/control_socket.hpp"
 #include "daemon/event_log.hpp"
+#include "daemon/flow_lister.hpp"
 #include "daemon/state_writer.hpp"
 #include "daemon/table.hpp"
 #include "engine/engine.hpp"
@@ -103,6 +105,7 @@ class Service {
   void follow_resolver();
   void trust_dns_servers();
   void list_flows();
+  void take_list(const FlowLister::List& list);
   void list_flows_again();
   void list_flows_soon();
   void watch_flows();
@@ -131,7 +134,11 @@ class Service {
   static constexpr std::chrono::seconds kListFlows{30};  // at the soonest, beside the events
   std::chrono::milliseconds list_span_{kListFlows};
   std::chrono::milliseconds list_took_{0};  // the last one
-  bool list_armed_ = false;                 // one comes soon
+  FlowLister lister_;
+  std::optional<engine::TimePoint> listing_;  // since when one is under way
+  std::unordered_set<engine::FlowKey, engine::FlowKeyHash> ended_meanwhile_;
+  bool list_again_ = false;  // once it is over
+  bool list_armed_ = false;  // one comes soon
   engine::Engine engine_;
   EventLog log_;
   std::array<Descriptor, 3> queue_descriptors_;  // by lane

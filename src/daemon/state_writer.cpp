@@ -2,27 +2,23 @@
 #include "daemon/state_writer.hpp"
 
 #include <cerrno>
-#include <csignal>
 #include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "daemon/state_file.hpp"
 #include "sys/file.hpp"
+#include "sys/thread.hpp"
 
 namespace icqgate::daemon {
 
 StateWriter::StateWriter(std::string path) : path_{std::move(path)} {
-  // A thread starts with the signal mask of the one that makes it.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  try {
-    worker_ = std::thread{&StateWriter::work, this};
-  } catch (const std::system_error& error) {  // TasksMax= or the like: the service goes on without
-    problem_ = path_ + ": no thread to write it: " + error.code().message();
+  auto thread = sys::start_thread([this] { work(); });
+  if (thread) {
+    worker_ = std::move(*thread);
+  } else {  // the service goes on without
+    const std::lock_guard lock{mutex_};
+    problem_ = path_ + ": no thread to write it: " + to_string(thread.error());
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 StateWriter::~StateWriter() {

@@ -168,29 +168,34 @@ void Service::list_flows_again() {
 }
 
 void Service::list_flows() {
-  const auto begin = Clock::now();
-  const auto ports = engine_.server_ports();
+  list_again_ = listing_.has_value();
+  if (list_again_) return;
   watch_flows();
   (void)queues_.control.flush();  // a flow whose first packet waits is not listed
   const auto login_ports = engine_.login_ports();
   const auto& marks = table_.marks();
-  engine::FlowsListed listed;
-  for (const Port port : ports) {
+  std::vector<FlowLister::Wanted> wanted;
+  for (const Port port : engine_.server_ports())
     // Where a login server only sends some client to (443, say), other programs' flows are none of ours.
-    const bool every = login_ports.contains(port);
-    const auto flows =
-        conntrack_.dump_to_port(port, every ? sys::MarkFilter{} : sys::MarkFilter{marks.watched, marks.mask});
-    if (!flows) continue;  // changed meanwhile: the next list will do
-    listed.ports.push_back(port);
-    for (const sys::Flow& flow : *flows)
-      if (!flow.ended()) listed.flows.push_back({key_of(flow), flow.id});
-  }
+    wanted.push_back(
+        {port, login_ports.contains(port) ? sys::MarkFilter{} : sys::MarkFilter{marks.watched, marks.mask}});
+  listing_ = Clock::now();
+  lister_.begin(std::move(wanted));
+}
+
+void Service::take_list(const FlowLister::List& list) {
+  engine::FlowsListed listed{.ports = list.ports, .flows = {}, .since = listing_};
+  for (const sys::Flow& flow : list.flows)
+    if (!flow.ended() && !ended_meanwhile_.contains(key_of(flow)))
+      listed.flows.push_back({key_of(flow), flow.id});
+  listing_.reset();
+  ended_meanwhile_.clear();
   step(listed);
-  // On a gateway with very many flows the walk takes its time (40 ms for 50,000), in which no packet gets a
-  // verdict: a thousandth of the time, but it has to be known what is alive.
+  // The walk costs others something as well: a thousandth of the time, but it has to be known what is alive.
   constexpr std::chrono::milliseconds kSeldom = std::chrono::minutes{5};
-  list_took_ = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin);
+  list_took_ = list.took;
   list_span_ = std::clamp<std::chrono::milliseconds>(1000 * list_took_, kListFlows, kSeldom);
+  if (list_again_) list_flows_soon();
 }
 
 void Service::find_wanted() {
@@ -246,7 +251,9 @@ void Service::wait_for_flows() {
     for (const sys::Flow& flow : ended) {
       // A client that is quick has a new connection on the same ports by now: that one has not ended.
       const auto again = conntrack_.find(flow.original);
-      if (!again || !*again) step(engine::FlowEnded{key_of(flow)});
+      if (again && *again) continue;
+      if (listing_) ended_meanwhile_.insert(key_of(flow));
+      step(engine::FlowEnded{key_of(flow)});
     }
     wait_for_flows();  // first: list_flows() may subscribe anew, which ends this wait
     if (flow_events_->lost() != flow_events_lost_) {

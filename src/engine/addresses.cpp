@@ -385,7 +385,8 @@ void Engine::on_flows_listed(const FlowsListed& listed) {
   for (const FlowKey& key : passing_)
     if (told(key) && !alive.contains(key)) over.push_back(key);
   for (const auto& [key, flow] : flows_)
-    if (told(key) && !alive.contains(key) && now_ - flow->since >= kYoung) over.push_back(key);
+    if (told(key) && !alive.contains(key) && listed.since.value_or(now_) - flow->since >= kYoung)
+      over.push_back(key);
   std::sort(over.begin(), over.end());  // the order of a hash map is nobody's business
   for (const FlowKey& key : over) on_flow_ended(key);
 }

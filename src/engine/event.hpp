@@ -69,6 +69,7 @@ struct ListedFlow {
 struct FlowsListed {
   std::vector<Port> ports;
   std::vector<ListedFlow> flows;
+  std::optional<TimePoint> since = {};  // when the list was begun, if not now: later flows may be missing
 };
 // Another resolver answers from now on.
 struct ResolverChanged {};

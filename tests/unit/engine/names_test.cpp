@@ -256,6 +256,9 @@ TEST_CASE("conntrack's list corrects what events have missed", "[engine][names]"
   gateway.step(engine::FlowsListed{{kOscar}, listed({two})});  // too young to be listed
   CHECK(flows() == 2);
   gateway.pass(seconds{6});
+  const TimePoint begun = gateway.now - seconds{3};  // a list that took its time: as young as it was then
+  gateway.step(engine::FlowsListed{{kOscar}, listed({two}), begun});
+  CHECK(flows() == 2);
   gateway.step(engine::FlowsListed{{kOscar}, listed({two})});
   CHECK(flows() == 1);
 }
