@@ -117,7 +117,10 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
       .rule(fmt::format("goto {}", kPeerChain));
 
   Chain{out, "to_server", "from its first segment on a flow to a server is watched; older ones only pass"}
-      .rule(fmt::format("{} {} goto control", kOpening, w.ct_set(m.watched)))
+      .note(
+          "If nobody sees its first segment, the packet keeps this mark, and `after` has the flow only pass.")
+      .rule(fmt::format("{} {} {} goto {}", kOpening, w.ct_set(m.watched), w.packet_set(m.watched),
+                        kControlChain))
       .rule("goto pass");
 
   Chain{out, "pending", "its SYN carries nothing yet"}

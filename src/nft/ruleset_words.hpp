@@ -46,9 +46,10 @@ struct Words {
   [[nodiscard]] std::string packet_is(std::uint32_t value) const {
     return fmt::format("meta mark & {:#010x} == {:#010x}", marks.mask, value);
   }
-  [[nodiscard]] std::string allow() const {
-    return fmt::format("meta mark set meta mark & {:#010x} | {:#010x}", ~marks.mask, marks.verified);
+  [[nodiscard]] std::string packet_set(std::uint32_t value) const {
+    return fmt::format("meta mark set meta mark & {:#010x} | {:#010x}", ~marks.mask, value);
   }
+  [[nodiscard]] std::string allow() const { return packet_set(marks.verified); }
   // " ip saddr @clients4" where the configuration limits the clients.
   [[nodiscard]] std::string client(const char* direction) const {
     return limited ? fmt::format("ip {} @clients4 ", direction) : "";

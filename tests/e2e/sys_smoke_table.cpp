@@ -111,10 +111,13 @@ void test_timeout_update(sys::NftSocket& socket) {
   (void)send(Kind::Renew, nft::UpdateForm::InPlace, seconds{30});
   fmt::print("  a shorter one, with expiration: timeout {}, {} ms left\n", state().timeout.count(),
              state().expires.count());
+  const bool in_place = state().timeout == seconds{30};  // as the service finds out; not before Linux 6.12
   (void)send(Kind::Renew, nft::UpdateForm::Replace, seconds{90});
   expect(state().timeout == seconds{90} && state().expires > seconds{89},
          "Renew by replacing works on any kernel");
-  expect(send(Kind::Remove, nft::UpdateForm::Replace, {}) && send(Kind::Remove, nft::UpdateForm::InPlace, {}),
+  expect(send(Kind::Remove, nft::UpdateForm::Replace, {}) &&
+             send(Kind::Remove, nft::UpdateForm::Replace, {}) &&
+             (!in_place || send(Kind::Remove, nft::UpdateForm::InPlace, {})),
          "Remove is no error if it is gone");
   (void)shell("nft delete table inet facts");
 }
