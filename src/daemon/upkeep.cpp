@@ -251,7 +251,7 @@ void Service::wait_for_flows() {
     for (const sys::Flow& flow : ended) {
       // A client that is quick has a new connection on the same ports by now: that one has not ended.
       const auto again = conntrack_.find(flow.original);
-      if (again && *again) continue;
+      if (again && *again && (*again)->id != flow.id) continue;
       if (listing_) ended_meanwhile_.insert(key_of(flow));
       step(engine::FlowEnded{key_of(flow)});
     }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <tuple>
 #include <utility>
 
 namespace icqgate::dns {
@@ -53,6 +54,7 @@ Schedule::Schedule(std::vector<DomainName> names, SchedulePolicy policy)
 
 void Schedule::reconfigure(const std::vector<DomainName>& names, SchedulePolicy policy) {
   policy_ = policy;
+  spent_until_ = hurried_until_ = {};  // counted in shares of another budget
   std::erase_if(entries_,
                 [&](const auto& entry) { return std::ranges::find(names, entry.first.name) == names.end(); });
   for (const auto& name : names)
@@ -94,16 +96,25 @@ seconds Schedule::clamped(seconds ttl) const noexcept {
 }
 
 std::vector<Query> Schedule::due(TimePoint now) {
-  std::vector<Query> queries;
+  // Those that are due longest come first: a budget that is too small makes all of them late, none never.
+  std::vector<std::tuple<TimePoint, const Query*, Entry*>> waiting;
   for (auto& [query, entry] : entries_) {
     if (entry.asked_until && *entry.asked_until <= now) note_failure(entry, "timed out", now);
-    const bool beside = entry.asked_until && entry.hurried && *entry.hurried <= now;
-    if ((entry.asked_until && !beside) || (!beside && entry.next_ask > now) || !spend(now)) continue;
-    entry.hurried.reset();
-    entry.last_asked = now;
-    ++entry.under_way;
-    entry.asked_until = now + policy_.timeout;
-    queries.push_back(query);
+    if (entry.asked_until) {
+      if (entry.hurried && *entry.hurried <= now) waiting.emplace_back(*entry.hurried, &query, &entry);
+    } else if (entry.next_ask <= now) {
+      waiting.emplace_back(entry.next_ask, &query, &entry);
+    }
+  }
+  std::ranges::stable_sort(waiting, {}, [](const auto& one) { return std::get<TimePoint>(one); });
+  std::vector<Query> queries;
+  for (auto& [since, query, entry] : waiting) {
+    if (!spend(now)) break;
+    entry->hurried.reset();
+    entry->last_asked = now;
+    ++entry->under_way;
+    entry->asked_until = now + policy_.timeout;
+    queries.push_back(*query);
   }
   return queries;
 }
@@ -139,9 +150,13 @@ void Schedule::note_failure(Entry& entry, std::string why, TimePoint now) {
 
 std::vector<Schedule::Fresh> Schedule::answered(const Query& query, const Answer& answer, TimePoint now) {
   const auto found = entries_.find(query);
-  if (found == entries_.end() || !found->second.asked_until) return {};
-  if (answer.question != query.name || answer.type != query.type) return {};
+  if (found == entries_.end() || answer.question != query.name || answer.type != query.type) return {};
   Entry& entry = found->second;
+  if (!entry.asked_until) {
+    const bool second = entry.late && *entry.late > now;
+    entry.late.reset();
+    return second ? heard(query, answer, now) : std::vector<Fresh>{};
+  }
 
   const bool no_error = answer.rcode == static_cast<std::uint8_t>(Rcode::NoError);
   const bool nxdomain = answer.rcode == static_cast<std::uint8_t>(Rcode::NxDomain);
@@ -152,6 +167,8 @@ std::vector<Schedule::Fresh> Schedule::answered(const Query& query, const Answer
 
   const auto records =
       no_error ? of_type(query.type, answer, policy_.most_addresses) : std::vector<AddressRecord>{};
+  entry.late.reset();
+  if (entry.under_way > 1) entry.late = entry.asked_until;
   entry.under_way = 0;
   entry.asked_until.reset();
   entry.failures = 0;  // the resolver works, whatever it says

@@ -128,6 +128,7 @@ class Schedule {
     std::optional<TimePoint> last_asked;
     std::optional<TimePoint> hurried;  // wanted again from then on, although a query is under way
     std::uint32_t under_way = 0;       // queries without an answer, of those since the last one
+    std::optional<TimePoint> late;     // until then another answer may come: two were asked for
   };
 
   [[nodiscard]] std::chrono::seconds clamped(std::chrono::seconds ttl) const noexcept;

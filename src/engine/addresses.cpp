@@ -288,19 +288,35 @@ void Engine::keep_limits(const dns::Query& query) {
     all.push_back(one);
     if (is_of(address, login, query)) of_name.push_back(one);
   }
-  evict(of_name, config_.addresses_per_name);
+  evict(of_name, config_.addresses_per_name, &query);
   if (all.size() <= config_.addresses_total) return;
   std::erase_if(all, [this](const Candidate& one) { return !logins_.contains(one.address); });
-  evict(all, config_.addresses_total);
+  evict(all, config_.addresses_total, nullptr);
 }
 
-void Engine::evict(std::vector<Candidate>& candidates, std::size_t most) {
+// `query`: for its limit, which is no reason to take an address from another name that holds it.
+void Engine::evict(std::vector<Candidate>& candidates, std::size_t most, const dns::Query* query) {
   if (candidates.size() <= most) return;
   const auto excess = static_cast<std::ptrdiff_t>(candidates.size() - most);
   std::nth_element(candidates.begin(), candidates.begin() + excess, candidates.end());
   std::sort(candidates.begin(), candidates.begin() + excess);  // in an order that does not depend on hashes
-  for (auto one = candidates.begin(); one != candidates.begin() + excess; ++one)
-    drop_address(one->address, Reason::OverLimit);
+  for (auto one = candidates.begin(); one != candidates.begin() + excess; ++one) {
+    LoginAddress& login = logins_.at(one->address);
+    const bool shared =
+        query != nullptr &&
+        std::any_of(login.owners.begin(), login.owners.end(), [&](const LoginAddress::Owner& owner) {
+          return owner.name != query->name && is_named(one->address, owner);
+        });
+    if (!shared) {
+      drop_address(one->address, Reason::OverLimit);
+      continue;
+    }
+    schedule_.forget(*query, one->address);
+    std::erase_if(login.owners, [query](const auto& owner) { return owner.name == query->name; });
+    ++saved_version_;
+    note_owners(one->address, login, Reason::OverLimit);
+    settle(one->address, login);
+  }
 }
 
 // Addresses that the configuration names itself.
@@ -378,7 +394,11 @@ void Engine::on_flows_listed(const FlowsListed& listed) {
   std::unordered_set<FlowKey, FlowKeyHash> alive;
   for (const auto& [key, id] : listed.flows) {
     alive.insert(key);
-    if (const auto flow = flows_.find(key); flow != flows_.end()) flow->second->conntrack = id;
+    if (const auto flow = flows_.find(key); flow != flows_.end() && id != 0) {
+      const std::uint32_t before = std::exchange(flow->second->conntrack, id);
+      // Its ports are another connection's by now, whose beginning went by unseen.
+      if (before != 0 && before != id) on_flow_ended(key);
+    }
     watch_passing(key);
   }
   std::vector<FlowKey> over;

@@ -231,7 +231,7 @@ void Engine::on_flow_segment(const FlowKey& key, Flow& flow, const SegmentSeen& 
 // Connections with the ports of one of an earlier run, begun while nobody looked, are at quite another place:
 // conntrack lets nothing else far off through.
 bool Engine::is_another(const Flow& flow, const SegmentSeen& seen) {
-  if (!flow.resuming_client && !flow.resuming_server) return false;
+  if ((!flow.resuming_client && !flow.resuming_server) || flow.same_in_conntrack) return false;
   const auto far = [](const tcp::Stream& stream, std::uint32_t number) {
     const std::uint32_t expected = stream.sequence_at(stream.delivered());
     return number - expected + kNear / 2 >= kNear;

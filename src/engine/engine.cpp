@@ -43,7 +43,7 @@ dns::SchedulePolicy policy_of(const config::Config& config, std::uint64_t seed) 
   return {
       .ttl_min = config.ttl_min,
       .ttl_max = config.ttl_max,
-      .retry_most = std::chrono::seconds{60},  // the last good addresses serve, but new ones are not known
+      .retry_most = std::chrono::seconds{15},  // the last good addresses serve, but new ones are not known
       .most_addresses = config.addresses_per_name,
       .jitter_percent = 10,
       .seed = seed,
@@ -145,7 +145,7 @@ void Engine::on_timer(const Timer& timer) {
         return;
       }
       if (const auto grant = servers_.find({key.inside.address, key.outside});
-          grant != servers_.end() && is_client(key.inside.address)) {
+          grant != servers_.end() && may_reach(key.inside.address, key.outside, *grant->second.hosts)) {
         grant->second.until = now_ + config_.pinhole_timeout;
         change(nft::Change::Kind::Renew, nft::Element::server(key.inside.address, key.outside),
                config_.pinhole_timeout);
@@ -235,6 +235,10 @@ void Engine::on_timer(const Timer& timer) {
       const auto& name = std::get<std::string>(timer.key);
       const auto found = waiting_.find(name);
       if (found != waiting_.end() && found->second.until <= now_) release_waiting(name, Reason::Unresolved);
+      for (const auto type : {dns::Type::A, dns::Type::Aaaa})
+        if (const auto known = resolved_.find({name, type});
+            known != resolved_.end() && known->second.until <= now_)
+          resolved_.erase(known);
       return;
     }
   }

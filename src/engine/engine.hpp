@@ -209,7 +209,6 @@ class Engine {
     struct Grant {
       IpAddress client;
       Port port;
-      bool private_allowed;
       Uin uin;
       Hosts hosts;
     };
@@ -281,6 +280,9 @@ class Engine {
   [[nodiscard]] bool is_inside(const IpAddress& address) const;
   [[nodiscard]] bool may_name_private(const std::vector<std::string>& hosts) const;
   [[nodiscard]] bool is_configured(const std::vector<std::string>& hosts) const;
+  [[nodiscard]] bool may_reach(const IpAddress& client, const Endpoint& server,
+                               const std::vector<std::string>& hosts) const;
+  [[nodiscard]] bool is_server_port(Port port) const;
   void read_names();
   void ask_due();
   void on_answer(const NameAnswered& answered);
@@ -292,6 +294,8 @@ class Engine {
   void note_failure(const dns::Query& query, const std::string& why);
   void watch_name(const dns::DomainName& name);
   void release_waiting(const std::string& name, Reason reason);
+  bool grant_all(const Waiting::Grant& wanted, const std::vector<IpAddress>& addresses,
+                 const std::string& name);
 
   // addresses.cpp: the life of a login host's address
   void allow(const dns::Query& query, const std::vector<dns::Schedule::Fresh>& fresh, Source source);
@@ -327,7 +331,7 @@ class Engine {
   };
   [[nodiscard]] bool in_use(const IpAddress& address, const LoginAddress& login) const;
   [[nodiscard]] Hold hold_of(const IpAddress& address, const LoginAddress& login) const;
-  void evict(std::vector<Candidate>& candidates, std::size_t most);
+  void evict(std::vector<Candidate>& candidates, std::size_t most, const dns::Query* query);
   void fix_addresses();
   void flow_on(const Endpoint& server);
   void flow_off(const Endpoint& server);
@@ -402,6 +406,12 @@ class Engine {
   std::map<ServerKey, ServerGrant> servers_;
   std::unordered_map<IpAddress, ClientState> clients_;
   std::map<std::string, Waiting> waiting_;
+  // What names of redirects stood for a moment ago: clients that come together need no query each.
+  struct Resolved {
+    std::vector<IpAddress> addresses;
+    TimePoint until;
+  };
+  std::map<dns::Query, Resolved> resolved_;
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
   std::uint64_t saved_version_ = 0;
   std::map<dns::Query, std::string> last_failure_;  // so that a lookup's failure is reported once per change

@@ -44,6 +44,7 @@ struct Flow {
   // flow: near there), a hole in it is what passed meanwhile, and will never be filled.
   bool resuming_client = false;
   bool resuming_server = false;
+  bool same_in_conntrack = false;  // by its number there
   bool server_hello = false;
   bool credentials = false;  // a login was asked for: a reply may come
   bool server_spoke =

@@ -112,7 +112,11 @@ void Engine::on_restored(const Restored& restored) {
     // With another number it is another connection, on the same ports.
     const bool same = flow != alive.end() &&
                       (session.conntrack == 0 || flow->second == 0 || session.conntrack == flow->second);
-    if (same && may_restore(session)) restore_session(session);
+    if (!same || !may_restore(session)) continue;
+    restore_session(session);
+    Flow& restored_flow = *flows_.at(session.flow);
+    restored_flow.conntrack = flow->second;
+    restored_flow.same_in_conntrack = session.conntrack != 0 && session.conntrack == flow->second;
   }
   for (const auto& pinhole : restored.saved.pinholes) restore_pinhole(pinhole);
   for (const auto& [flow, id] : restored.alive) watch_passing(flow);
@@ -120,19 +124,15 @@ void Engine::on_restored(const Restored& restored) {
 
 bool Engine::may_restore(const Saved::Session& saved) const {
   const FlowKey& key = saved.flow;
-  return saved.online && saved.uin && is_client(key.inside.address) && !flows_.contains(key) &&
+  return saved.online && saved.uin && !flows_.contains(key) &&
          key.inside.address.is_v4() == key.outside.address.is_v4() &&
-         // A server of a login host of today: its own address, or where such a one had sent the client.
-         (is_login(key.outside) || is_configured(saved.hosts)) &&
-         judge_target(key.outside.address, is_login(key.outside) || may_name_private(saved.hosts)) ==
-             Reason::None;
+         may_reach(key.inside.address, key.outside, saved.hosts);
 }
 
 void Engine::restore_session(const Saved::Session& saved) {
   const FlowKey& key = saved.flow;
   auto flow = std::make_unique<Flow>(saved.to_server - 1);
   flow->to_client.emplace(saved.to_client - 1);
-  flow->conntrack = saved.conntrack;
   flow->role = Flow::Role::Session;
   flow->server_hello = flow->server_spoke = flow->online = true;
   flow->blind = !saved.exact;
@@ -239,7 +239,8 @@ void Engine::on_reconfigured(const config::Config& config) {
 // nothing any more.
 void Engine::end_disallowed() {
   for (auto& [key, flow] : flows_) {
-    if (is_client(key.inside.address) && (is_login(key.outside) || is_configured(*flow->hosts))) continue;
+    if (may_reach(key.inside.address, key.outside, *flow->hosts)) continue;
+    flow->moving = false;  // nowhere that would be allowed
     end_session(key, *flow, Reason::Reconfigured);
     if (!flow->blind) go_blind(key, *flow, Reason::None);
   }
@@ -247,7 +248,9 @@ void Engine::end_disallowed() {
   for (const auto& [key, pinhole] : pinholes_)
     if (!is_client(IpAddress{key.client}) || judge_port(key.port) != Reason::None) shut.push_back(key);
   std::map<Ipv4, std::vector<std::pair<TimePoint, PinholeKey>>> of_client;
-  for (const auto& [key, pinhole] : pinholes_) of_client[key.client].emplace_back(pinhole.since, key);
+  for (const auto& [key, pinhole] : pinholes_)
+    if (std::find(shut.begin(), shut.end(), key) == shut.end())
+      of_client[key.client].emplace_back(pinhole.since, key);
   for (auto& [address, ports] : of_client) {
     std::sort(ports.begin(), ports.end());  // the newest beyond ports-per-client
     for (std::size_t i = config_.ports_per_client; i < ports.size(); ++i) shut.push_back(ports[i].second);
@@ -261,7 +264,9 @@ void Engine::end_disallowed() {
     close_return(key, Reason::Reconfigured);
   }
   for (auto& [key, grant] : servers_) {
-    if (is_client(key.client) && is_configured(*grant.hosts)) continue;
+    if (may_reach(key.client, key.server, *grant.hosts) &&
+        (is_server_port(key.server.port) || login_ports().contains(key.server.port)))
+      continue;
     change(nft::Change::Kind::Remove, nft::Element::server(key.client, key.server));
     grant.until = now_;
     arm(now_, Timer::Kind::Server, key);

@@ -22,6 +22,8 @@ constexpr milliseconds kHoldLimit{1500};  // a segment waits no longer for a nam
 constexpr std::uint32_t kMostRedirectsPerMinute = 60;  // of one client
 constexpr std::size_t kMostTargets = 16;               // addresses of a name that a redirect gives
 constexpr std::size_t kMostCookies = 200'000;
+constexpr std::size_t kMostResolved = 1024;
+constexpr seconds kLeastResolved{2};
 
 }  // namespace
 
@@ -103,6 +105,24 @@ bool Engine::is_configured(const std::vector<std::string>& hosts) const {
                      [this](const std::string& host) { return hosts_.contains(host); });
 }
 
+// Any server may be on these; others only name the port they are on themselves.
+bool Engine::is_server_port(Port port) const {
+  const auto listed = [port](const std::vector<Port>& ports) {
+    return std::find(ports.begin(), ports.end(), port) != ports.end();
+  };
+  return port.get() == 443 || (port.get() >= 5190 && port.get() <= 5199) || listed(config_.login_ports) ||
+         listed(config_.server_ports);
+}
+
+// By what the configuration says today: a server of a login host, its own address or where such a one had
+// sent this client.
+bool Engine::may_reach(const IpAddress& client, const Endpoint& server,
+                       const std::vector<std::string>& hosts) const {
+  const bool login = is_login(server);
+  return is_client(client) && (login || is_configured(hosts)) &&
+         judge_target(server.address, login || may_name_private(hosts)) == Reason::None;
+}
+
 void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& target, Bytes cookie,
                           bool service) {
   const auto refuse = [&](Reason reason, const std::string& text) {
@@ -117,13 +137,7 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
   const std::string text = literal != nullptr ? to_string(*literal) : std::get<std::string>(target.host);
   // Without a port the server means the one this connection uses (protocol.md 1.5).
   const Port port = target.port.value_or(key.outside.port);
-  const auto listed = [port](const std::vector<Port>& ports) {
-    return std::find(ports.begin(), ports.end(), port) != ports.end();
-  };
-  const bool usual = port == key.outside.port || port.get() == 443 ||
-                     (port.get() >= 5190 && port.get() <= 5199) || listed(config_.login_ports) ||
-                     listed(config_.server_ports);
-  if (!usual) {
+  if (port != key.outside.port && !is_server_port(port)) {
     refuse(Reason::ServerPort, text + ":" + std::to_string(port.get()));
     return;
   }
@@ -139,9 +153,8 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
   }
   // Only a server of a login host that may have such an address itself may name one: networks without a
   // public server (security.md S3).
-  const bool private_allowed = may_name_private(*flow.hosts);
   if (literal != nullptr) {
-    if (judge_target(*literal, private_allowed) != Reason::None) {
+    if (judge_target(*literal, may_name_private(*flow.hosts)) != Reason::None) {
       refuse(Reason::ForbiddenTarget, text);
       return;
     }
@@ -157,6 +170,13 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
     grant(key.inside.address, {*literal, port}, flow.uin, "", flow.hosts);
     return;
   }
+  const auto type = key.inside.address.is_v4() ? dns::Type::A : dns::Type::Aaaa;
+  const Waiting::Grant wanted{key.inside.address, port, flow.uin.value_or(Uin{}), flow.hosts};
+  if (const auto known = resolved_.find({text, type});
+      known != resolved_.end() && known->second.until > now_) {
+    grant_all(wanted, known->second.addresses, text);
+    return;
+  }
   Waiting& waiting = waiting_[text];
   if (waiting.grants.empty()) {
     if (!schedule_.spend(now_)) {
@@ -166,10 +186,10 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
     }
     waiting.until = now_ + kHoldLimit;
     arm(waiting.until, Timer::Kind::Name, text);
-    waiting.type = key.inside.address.is_v4() ? dns::Type::A : dns::Type::Aaaa;
+    waiting.type = type;
     actions_.emplace_back(Ask{{text, waiting.type}});
   }
-  waiting.grants.push_back({key.inside.address, port, private_allowed, flow.uin.value_or(Uin{}), flow.hosts});
+  waiting.grants.push_back(wanted);
   if (waiting.held.size() < Waiting::kMostHeld) {
     hold_ = true;
     hold_name_ = text;
@@ -178,7 +198,7 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
 
 void Engine::grant(const IpAddress& from, const Endpoint& server, std::optional<Uin> uin,
                    const std::string& name, const Hosts& hosts) {
-  if (!is_client(from)) return;  // any more: the configuration has changed meanwhile
+  if (!may_reach(from, server, *hosts)) return;  // any more: the configuration has changed meanwhile
   auto& granted = servers_[{from, server}];
   granted.until = now_ + kGrantLife;
   granted.hosts = hosts;
@@ -235,18 +255,36 @@ void Engine::on_answer(const NameAnswered& answered) {
   }
   const auto found = waiting_.find(query.name);
   if (found == waiting_.end() || found->second.type != query.type) return;
-  bool any = false;
-  std::size_t count = 0;
+  Resolved resolved;
+  seconds ttl = config_.ttl_max;
   for (const auto& record : answered.answer.addresses) {
-    if (++count > kMostTargets) break;
-    for (const auto& wanted : found->second.grants) {
-      if (record.address.is_v4() != wanted.client.is_v4()) continue;
-      if (judge_target(record.address, wanted.private_allowed) != Reason::None) continue;
-      any = true;
-      grant(wanted.client, {record.address, wanted.port}, wanted.uin, query.name, wanted.hosts);
-    }
+    if (resolved.addresses.size() >= kMostTargets) break;
+    resolved.addresses.push_back(record.address);
+    ttl = std::min(ttl, record.ttl);
+  }
+  bool any = false;
+  for (const auto& wanted : found->second.grants)
+    any = grant_all(wanted, resolved.addresses, query.name) || any;
+  if (any && (resolved_.size() < kMostResolved || resolved_.contains(query))) {
+    // A TTL of 0 is for who asks once; clients that come together are sent to the same place.
+    resolved.until = now_ + std::max(ttl, kLeastResolved);
+    resolved_[query] = std::move(resolved);
+    arm(resolved_[query].until, Timer::Kind::Name, query.name);
   }
   release_waiting(query.name, any ? Reason::None : Reason::Unresolved);
+}
+
+bool Engine::grant_all(const Waiting::Grant& wanted, const std::vector<IpAddress>& addresses,
+                       const std::string& name) {
+  bool any = false;
+  for (const IpAddress& address : addresses) {
+    if (address.is_v4() != wanted.client.is_v4() ||
+        judge_target(address, may_name_private(*wanted.hosts)) != Reason::None)
+      continue;
+    any = true;
+    grant(wanted.client, {address, wanted.port}, wanted.uin, name, wanted.hosts);
+  }
+  return any;
 }
 
 // Told once per change: "" is no failure.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // When names are asked for beside their TTLs: budget, jitter, hurry, restarts and reloads.
 #include <catch2/catch.hpp>
+#include <map>
 #include <set>
 
 #include "schedule_builder.hpp"
@@ -142,6 +143,42 @@ TEST_CASE("who is in a hurry gets a part of the budget only", "[dns][schedule][b
   CHECK(refused);
   CHECK(asked >= 140);
   CHECK(asked <= 160);
+}
+
+TEST_CASE("with a budget that is too small all names come late, none never", "[dns][schedule][budget]") {
+  SchedulePolicy policy;
+  policy.queries_per_minute = 60;
+  std::vector<DomainName> names;
+  for (int i = 100; i < 160; ++i) names.push_back("h" + std::to_string(i) + ".test");
+  Schedule schedule{names, policy};
+  std::map<DomainName, int> asked;
+  for (auto now = kStart; now < kStart + 1h; now += 1s) {
+    for (const auto& query : schedule.due(now)) {
+      if (query.type != Type::A) {
+        schedule.answered(query, negative(query, Rcode::NoError, 30s), now);
+        continue;
+      }
+      ++asked[query.name];
+      schedule.answered(query, answer_of(query, {{v4(1), 30s}}), now);
+    }
+    (void)schedule.expire(now);
+  }
+  const auto [least, most] =
+      std::ranges::minmax_element(asked, {}, [](const auto& one) { return one.second; });
+  CHECK(asked.size() == names.size());
+  CHECK(least->second >= 20);
+  CHECK(most->second <= least->second + 3);
+}
+
+TEST_CASE("of two queries both answers count", "[dns][schedule]") {
+  auto schedule = started();
+  CHECK(schedule.hurry(kA, kStart + 1s) == Hurried::Yes);
+  REQUIRE(schedule.due(kStart + 2s) == std::vector<Query>{kA});
+  CHECK(schedule.answered(kA, answer_of(kA, {{v4(1), 300s}}), kStart + 3s).size() == 1);
+  CHECK(schedule.answered(kA, answer_of(kA, {{v4(2), 300s}}), kStart + 3s).size() == 1);
+  CHECK(schedule.answered(kA, answer_of(kA, {{v4(3), 300s}}), kStart + 3s).empty());  // nobody asked for this
+  CHECK(schedule.holds(v4(1)));
+  CHECK(schedule.holds(v4(2)));
 }
 
 TEST_CASE("who is in a hurry is asked for again behind an answer without addresses", "[dns][schedule]") {

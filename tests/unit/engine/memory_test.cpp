@@ -127,6 +127,20 @@ TEST_CASE("another connection on the same ports is no continuation", "[engine][m
   }
 }
 
+TEST_CASE("what conntrack knows to be the same connection may have gone far", "[engine][memory]") {
+  Standing before;
+  before.gateway.step(engine::FlowsListed{{}, {{before.flow.key(), 7}}});
+  Gateway gateway{Gateway::Idle{}, test_config()};
+  gateway.now = before.gateway.now;
+  gateway.model = before.gateway.model;
+  gateway.step(engine::Restored{before.gateway.engine.saved(before.gateway.now), {{before.flow.key(), 7}}});
+  Connection flow = before.flow.through(gateway);
+  flow.skip(Side::Wan, 600 * 1024);
+  flow.ack(Side::Lan);
+  CHECK(gateway.state(kClient, kPort) == "open");
+  CHECK(gateway.engine.snapshot(gateway.now).sessions.at(0).state == "blind");
+}
+
 TEST_CASE("a blind session is known again by where it was about", "[engine][memory]") {
   Standing before;
   before.flow.lan(wire::Data(100, std::byte{0xff}));  // no FLAP
@@ -236,74 +250,4 @@ TEST_CASE("saved addresses serve while DNS is dead, and go once it says better",
   }
   CHECK(gateway.live(nft::SetId::Login4) == 1);
   CHECK(gateway.engine.snapshot(gateway.now).addresses.at(0).source == "answer");
-}
-
-TEST_CASE("a reload takes away what the configuration does not allow any more", "[engine][reload]") {
-  Standing before;
-  Gateway& gateway = before.gateway;
-  auto config = test_config();
-  SECTION("nothing differs: nothing moves") {
-    gateway.forget();
-    gateway.step(engine::Reconfigured{config});
-    CHECK(gateway.changes.empty());
-    CHECK(gateway.reports.empty());
-    CHECK(gateway.state(kClient, kPort) == "open");
-  }
-  SECTION("the range") {
-    config.port_range = {Port{24000}, Port{24099}};
-    gateway.config = config;
-    gateway.step(engine::Reconfigured{config});
-    CHECK(gateway.live(nft::SetId::Pinholes) == 0);
-    CHECK(gateway.live(nft::SetId::Sessions) == 1);  // the session itself stays
-    announce(before.flow, Port{24001});
-    CHECK(gateway.state(kClient, Port{24001}) == "open");
-  }
-  SECTION("the client") {
-    config.clients = {*parse_subnet("192.168.1.128/25")};
-    gateway.step(engine::Reconfigured{config});
-    CHECK(gateway.live(nft::SetId::Pinholes) == 0);
-    CHECK(gateway.live(nft::SetId::Sessions) == 0);
-    CHECK(gateway.live(nft::SetId::Servers4) == 0);
-  }
-  SECTION("the login host") {
-    config.login_hosts = {{"other.example", std::nullopt}};
-    gateway.forget();
-    gateway.step(engine::Reconfigured{config});
-    CHECK(gateway.live(nft::SetId::Login4) == 0);
-    CHECK(gateway.asked.size() == 2);
-    CHECK(gateway.asked[0].name == "other.example");
-    CHECK(gateway.state(kClient, kPort) == "");  // whose server it was, is none any more
-    CHECK(gateway.live(nft::SetId::Sessions) == 0);
-    CHECK(gateway.live(nft::SetId::Servers4) == 0);
-    CHECK(before.flow.lan(wire::Data(5)).arrives());
-    CHECK(std::all_of(gateway.reports.begin(), gateway.reports.end(), [](const auto& one) {
-      return one.what != What::AddressGone || one.text == "login.icq.com";
-    }));
-    gateway.answer("other.example", {kPeer});
-    CHECK(gateway.live(nft::SetId::Login4) == 1);
-  }
-  SECTION("fewer ports for each client: the newest go") {
-    config.ports_per_client = 1;
-    Connection second = online(gateway, {.uin = kFriend, .local = 4100, .cookie = "another"});
-    gateway.pass(seconds{1});
-    announce(second, Port{24570});
-    REQUIRE(gateway.state(kClient, Port{24570}) == "open");
-    gateway.step(engine::Reconfigured{config});
-    CHECK(gateway.state(kClient, kPort) == "open");
-    CHECK(gateway.state(kClient, Port{24570}) == "");
-  }
-  SECTION("the login port") {
-    config.login_ports = {Port{443}};
-    gateway.step(engine::Reconfigured{config});
-    CHECK(gateway.model.holds(nft::Element::login({kLogin, Port{443}}), gateway.now));
-    CHECK_FALSE(gateway.model.holds(nft::Element::login({kLogin, kOscar}), gateway.now));
-  }
-  SECTION("an address of its own") {
-    config.login_hosts.push_back({IpAddress{kPeer}, Port{5191}});
-    gateway.step(engine::Reconfigured{config});
-    CHECK(gateway.model.holds(nft::Element::login({kPeer, Port{5191}}), gateway.now));
-    gateway.step(engine::Reconfigured{test_config()});
-    CHECK_FALSE(gateway.model.holds(nft::Element::login({kPeer, Port{5191}}), gateway.now));
-    CHECK(gateway.live(nft::SetId::Login4) == 2);
-  }
 }

@@ -356,64 +356,6 @@ TEST_CASE("another resolver is asked at once for what the old one did not say", 
   CHECK(gateway.asked.size() == 2);
 }
 
-TEST_CASE("redirects to names draw on the same budget of queries", "[engine][names][limits]") {
-  auto config = test_config();
-  config.queries_per_minute = 1;
-  Ready gateway{config};
-  std::size_t asked = 0;
-  for (std::uint16_t i = 0; i < 50; ++i) {
-    gateway.forget();
-    Person who{.address = make_ipv4(192, 168, 1, static_cast<std::uint8_t>(20 + i)),
-               .uin = Uin{100001u + i},
-               .cookie = "cookie" + std::to_string(i),
-               .target = "bos" + std::to_string(i) + ".example:5190"};
-    login(gateway, who);
-    asked += gateway.asked.size();
-    gateway.fail("bos" + std::to_string(i) + ".example");
-  }
-  CHECK(asked <= 30);
-  CHECK(asked >= 20);
-  CHECK(gateway.count(What::RedirectRefused, Reason::QueryBudget) >= 1);
-}
-
-TEST_CASE("misses, however many, leave queries for the others", "[engine][names][missed][attack]") {
-  auto config = test_config();
-  config.login_hosts.clear();
-  for (const char* name : {"a.example", "b.example", "c.example", "d.example", "e.example", "login.icq.com"})
-    config.login_hosts.push_back({name, std::nullopt});
-  Ready gateway{config};
-  const auto missed = [&] {
-    for (std::uint32_t i = 0; i < 20; ++i)
-      gateway.step(engine::ServerMissed{{Ipv4{make_ipv4(198, 18, 0, 0).get() + i}, kOscar}});
-  };
-  std::map<std::string, std::size_t> asked;
-  std::uint16_t logins = 0;
-  for (int second = 0; second < 300; ++second) {
-    missed();
-    for (const auto& query : std::exchange(gateway.asked, {})) {
-      ++asked[query.name];
-      if (query.name == "login.icq.com" && query.type == dns::Type::A)
-        gateway.answer(query.name, {kLogin, kLogin2});
-      else if (query.name.starts_with("bos"))
-        gateway.answer(query.name, {kBos});
-      else
-        gateway.answer(query.name, {}, seconds{300}, query.type);
-    }
-    gateway.pass(seconds{1});
-    if (second >= 60 && second % 10 == 0) {
-      const auto number = static_cast<std::uint16_t>(logins++);
-      login(gateway, {.address = make_ipv4(192, 168, 1, static_cast<std::uint8_t>(30 + number)),
-                      .uin = Uin{100001u + number},
-                      .cookie = "cookie" + std::to_string(number),
-                      .target = "bos" + std::to_string(number) + ".example:5190"});
-    }
-  }
-  CHECK(gateway.count(What::RedirectRefused) == 0);
-  CHECK(gateway.count(What::Redirected) + 1 >= logins);
-  for (const auto& host : config.login_hosts) CHECK(asked[std::get<dns::DomainName>(host.host)] >= 15);
-  CHECK(gateway.engine.snapshot(gateway.now).refused.at(static_cast<std::size_t>(Reason::QueryBudget)) > 0);
-}
-
 TEST_CASE("an IPv6 answer does not smuggle an IPv4 address in", "[engine][names][attack]") {
   auto config = test_config();
   config.login_hosts = {{"login.icq.com", std::nullopt, true}};

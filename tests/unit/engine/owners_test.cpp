@@ -190,6 +190,20 @@ TEST_CASE("flows to every known address do not keep a server that moved out",
   CHECK(gateway.count(What::AddressGone) == 0);
 }
 
+TEST_CASE("a name's limit takes no other name's address", "[engine][names][limits]") {
+  auto config = test_config();
+  config.login_hosts = {{"login.icq.com", std::nullopt}, {"other.example", std::nullopt}};
+  config.addresses_per_name = 2;
+  Gateway gateway{config};
+  gateway.answer("login.icq.com", {kLogin}, seconds{3600});
+  gateway.answer("other.example", {kLogin}, seconds{300});
+  gateway.pass(seconds{299});
+  gateway.answer("other.example", {kBos, kPeer}, seconds{300});
+  CHECK(has(gateway, kLogin, kOscar));
+  CHECK(host_of(gateway, kLogin) == "login.icq.com");
+  CHECK(gateway.live(nft::SetId::Login4) == 3);
+}
+
 TEST_CASE("a day of held answers leaves room for timers of others", "[engine][names][owners][day]") {
   auto config = test_config();
   config.keep = hours{24};

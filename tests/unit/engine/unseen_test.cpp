@@ -44,6 +44,52 @@ TEST_CASE("what was announced is not open by the acknowledgement of something el
   CHECK(gateway.live(nft::SetId::Pinholes) == 0);
 }
 
+TEST_CASE("another connection that conntrack tells of ends the session", "[engine][attack]") {
+  Ready gateway;
+  Connection flow = online(gateway);
+  announce(flow);
+  gateway.step(engine::FlowsListed{{}, {{flow.key(), 7}}});
+  gateway.pass(seconds{60});
+  gateway.step(engine::FlowsListed{{kOscar}, {{flow.key(), 7}}});
+  CHECK(gateway.state(kClient, kPort) == "open");
+  gateway.step(engine::FlowsListed{{kOscar}, {{flow.key(), 8}}});
+  CHECK(gateway.state(kClient, kPort) == "");
+  CHECK(gateway.live(nft::SetId::Sessions) == 0);
+}
+
+TEST_CASE("what TCP does in good faith makes no flow blind", "[engine]") {
+  Ready gateway;
+  Connection flow = online(gateway);
+  announce(flow);
+  const auto message = wire::keep_alive();
+  for (const Side side : {Side::Lan, Side::Wan}) {  // keep-alive probes, of both kinds
+    flow.at_offset(side, -1, {});
+    flow.at_offset(side, -1, wire::Data{std::byte{7}});
+    flow.ack(Connection::other(side));
+  }
+  flow.at_offset(Side::Lan, 0, wire::part(message, 0, 1));  // into a window of 0: refused, then sent whole
+  flow.ack(Side::Wan);
+  flow.lan(message);
+  flow.ack(Side::Wan);
+  flow.at_offset(Side::Wan, 3, wire::part(message, 3, message.size() - 3));  // out of order
+  flow.ack(Side::Lan);
+  flow.wan(message);
+  flow.ack(Side::Lan);
+  for (int i = 0; i < 3000; ++i) {  // over the end of the sequence numbers, acknowledged late
+    flow.wan(wire::flap(5, wire::Data(1400)));
+    if (i % 20 == 19) flow.ack(Side::Lan);
+  }
+  flow.ack(Side::Lan);
+  CHECK(gateway.count(What::FlowBlind) == 0);
+  CHECK(gateway.state(kClient, kPort) == "open");
+  flow.at_offset(Side::Wan, static_cast<std::int32_t>(message.size()), message, TcpSegment::kFin);
+  flow.ack(Side::Lan);
+  CHECK(gateway.state(kClient, kPort) == "open");  // what is before the FIN is missing
+  flow.wan(message);
+  CHECK(gateway.count(What::FlowBlind) == 0);
+  CHECK(gateway.state(kClient, kPort) == "");
+}
+
 TEST_CASE("the acknowledgement of a FIN is none of unseen bytes", "[engine]") {
   Ready gateway;
   Connection flow = online(gateway);
