@@ -17,6 +17,9 @@ constexpr const char* kId = "@th,64,16";
 constexpr const char* kQuery = "@th,80,1 0 @th,96,16 1";
 constexpr const char* kAnswer = "@th,80,1 1 @th,96,16 1";
 constexpr std::size_t kNameAt = 160;
+// A client, or a resolver for many, asks for a login host now and then; whoever asks more only loses the
+// hold.
+constexpr const char* kTooManyQuestions = "limit rate over 50/second burst 100 packets";
 
 std::string encoded(std::string_view name) {
   std::string wire;
@@ -53,6 +56,11 @@ void name_sets(std::string& out) {
         "\t\ttypeof {} saddr . udp sport . {}\n\t\tsize 65536\n\t\tflags dynamic,timeout\n\t\ttimeout "
         "10s\n\t}}\n\n",
         set, family, kId);
+  for (const auto& [set, type] : {std::pair{"dns_asking4", "ipv4_addr"}, {"dns_asking6", "ipv6_addr"}})
+    out += fmt::format(
+        "\tset {} {{\n\t\tcomment \"how often each client asked\"\n\t\ttype {}\n\t\tsize 65536\n"
+        "\t\tflags dynamic,timeout\n\t\ttimeout 10s\n\t}}\n\n",
+        set, type);
   for (const auto& [set, type] : {std::pair{"missed4", "ipv4_addr"}, {"missed6", "ipv6_addr"}})
     out += fmt::format(
         "\tset {} {{\n\t\tcomment \"client . unknown server: told to the service a moment ago\"\n"
@@ -65,7 +73,9 @@ void name_chains(std::string& out, const RulesetOptions& options, const Words& w
   // base chain, and none that takes the last one must delete one, which would drop what waits in the queues.
   const bool held = !options.held_names.empty();
   if (held) {
-    Chain{out, "dns_asked", "who asked is remembered with port and id"}
+    Chain{out, "dns_asked", "who asked is remembered with port and id; one client can't have all the room"}
+        .rule(fmt::format("update @dns_asking4 {{ ip saddr {} }} accept", kTooManyQuestions))
+        .rule(fmt::format("update @dns_asking6 {{ ip6 saddr {} }} accept", kTooManyQuestions))
         .rule(fmt::format("update @dns_asked4 {{ ip saddr . udp sport . {} }}", kId))
         .rule(fmt::format("update @dns_asked6 {{ ip6 saddr . udp sport . {} }}", kId));
     {

@@ -203,6 +203,21 @@ def ask_only(host, dns, port=0, identity=None):
 
 
 @actor.command
+def flood_questions(host, dns, count):
+    """So many questions, none like another in port and identity, to a server that need not be there."""
+    sent = 0
+    while sent < count:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for identity in range(min(count - sent, 1 << 16)):
+                try:
+                    sock.sendto(resolve.query(host, identity), (dns, 53))
+                except OSError:  # an ICMP error, or a full buffer
+                    continue
+                sent += 1
+    return {"sent": sent}
+
+
+@actor.command
 def arrived(port):
     """What came in answer to ask_only() by now; a connected socket takes its server's datagrams only."""
     try:

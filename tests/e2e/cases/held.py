@@ -139,6 +139,20 @@ def answer_with_another_identity(lab):
     never_allowed(lab, far(606), far(607))
 
 
+@case(zones=["unbound"], config={**RARELY, "dns-server": [KNOT, UNBOUND]})
+def questions_of_a_neighbour(lab):
+    """MUST: while another client sends 80,000 questions for the login host within seconds, to a server that never
+    answers, a client's answer is still held: it connects with its first SYN."""
+    lab.zones.silence(UNBOUND)
+    flood = lab.client2.start("flood_questions", host=NAME, dns=UNBOUND, count=80_000)
+    sent = lab.client2.finish(flood, timeout=60)["sent"]
+    expect_equal(sent, 80_000, "questions of the neighbour")
+    lab.zones.set_login([far(1)], ttl=0)
+    result = lab.client.call("meet", host=NAME, dns=KNOT)
+    expect_equal((result["address"], result["outcome"], result.get("retransmits")), (far(1), "connected", 0),
+                 f"beside a flood: {result}")
+
+
 @case(zones=["gateway"], config=RARELY, each=ENDS)
 def answers_without_icqgate(lab, number):
     """MUST: when icqgate is dead or stopped, answers pass at once, forwarded and from the gateway (fail-open), and old
