@@ -81,6 +81,7 @@ class Service {
   bool flush_changes();  // false: the kernel did not take them (removals it may have, see Table::apply())
   void after_step();
   void find_wanted();
+  [[nodiscard]] bool is_watched(const sys::Flow& flow) const;
   void ask(const dns::Query& query);
   void arm_timer();
   void wait_for_signal();

@@ -157,6 +157,10 @@ namespace {
 engine::FlowKey key_of(const sys::Flow& flow) { return {flow.original.source, flow.reply.source}; }
 }  // namespace
 
+bool Service::is_watched(const sys::Flow& flow) const {
+  return (flow.mark & table_.marks().mask) == table_.marks().watched;
+}
+
 // Which flows to servers are alive. The kernel picks them by port, so other flows cost next to nothing.
 void Service::list_flows_again() {
   flows_timer_.expires_after(list_span_);
@@ -187,7 +191,7 @@ void Service::take_list(const FlowLister::List& list) {
   engine::FlowsListed listed{.ports = list.ports, .flows = {}, .since = listing_};
   for (const sys::Flow& flow : list.flows)
     if (!flow.ended() && !ended_meanwhile_.contains(key_of(flow)))
-      listed.flows.push_back({key_of(flow), flow.id});
+      listed.flows.push_back({key_of(flow), flow.id, is_watched(flow)});
   listing_.reset();
   ended_meanwhile_.clear();
   step(listed);
@@ -202,7 +206,7 @@ void Service::find_wanted() {
   engine::FlowsListed found;
   for (const auto& flow : std::exchange(wanted_, {}))
     if (const auto one = conntrack_.find_forwarded({flow.inside, flow.outside}); one && *one)
-      found.flows.push_back({flow, (*one)->id});
+      found.flows.push_back({flow, (*one)->id, is_watched(**one)});
   if (!found.flows.empty()) step(found);
 }
 
@@ -251,7 +255,7 @@ void Service::wait_for_flows() {
     for (const sys::Flow& flow : ended) {
       // A client that is quick has a new connection on the same ports by now: that one has not ended.
       const auto again = conntrack_.find(flow.original);
-      if (again && *again && (*again)->id != flow.id) continue;
+      if (again && *again && !(*again)->ended() && is_watched(**again)) continue;
       if (listing_) ended_meanwhile_.insert(key_of(flow));
       step(engine::FlowEnded{key_of(flow)});
     }
@@ -302,7 +306,7 @@ void Service::take_up_state() {
       continue;
     }
     for (const sys::Flow& flow : *flows)
-      if (flow.state == sys::TcpState::Established) restored.alive.push_back({key_of(flow), flow.id});
+      if (flow.state == sys::TcpState::Established) restored.alive.push_back({key_of(flow), flow.id, true});
   }
   step(restored);
   forget_foreign();

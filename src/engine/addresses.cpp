@@ -392,12 +392,12 @@ void Engine::on_flows_listed(const FlowsListed& listed) {
     return std::find(listed.ports.begin(), listed.ports.end(), key.outside.port) != listed.ports.end();
   };
   std::unordered_set<FlowKey, FlowKeyHash> alive;
-  for (const auto& [key, id] : listed.flows) {
+  for (const auto& [key, id, watched] : listed.flows) {
     alive.insert(key);
-    if (const auto flow = flows_.find(key); flow != flows_.end() && id != 0) {
+    if (const auto flow = flows_.find(key); flow != flows_.end()) {
       const std::uint32_t before = std::exchange(flow->second->conntrack, id);
       // Its ports are another connection's by now, whose beginning went by unseen.
-      if (before != 0 && before != id) on_flow_ended(key);
+      if (!watched || (before != 0 && id != 0 && before != id)) on_flow_ended(key);
     }
     watch_passing(key);
   }

@@ -59,11 +59,11 @@ struct AnswerHeld {
 struct ServerMissed {
   Endpoint server;
 };
-// A flow that conntrack has. `id`: its number there, never that of another one at the same time; 0: not
-// known.
+// A flow that conntrack has.
 struct ListedFlow {
   FlowKey flow;
-  std::uint32_t id = 0;
+  std::uint32_t id = 0;  // its number there, never that of another one at the same time; 0: not known
+  bool watched = true;   // it has the mark of flows whose beginning was seen
 };
 // All flows that conntrack has, whose original destination port is one of `ports`, and that are not over.
 struct FlowsListed {

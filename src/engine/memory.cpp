@@ -106,7 +106,7 @@ void Engine::on_restored(const Restored& restored) {
     for (const auto type : {dns::Type::A, dns::Type::Aaaa}) keep_limits({name, type});
 
   std::unordered_map<FlowKey, std::uint32_t, FlowKeyHash> alive;
-  for (const auto& [flow, id] : restored.alive) alive[flow] = id;
+  for (const auto& [flow, id, watched] : restored.alive) alive[flow] = id;
   for (const auto& session : restored.saved.sessions) {
     const auto flow = alive.find(session.flow);
     // With another number it is another connection, on the same ports.
@@ -119,7 +119,7 @@ void Engine::on_restored(const Restored& restored) {
     restored_flow.same_in_conntrack = session.conntrack != 0 && session.conntrack == flow->second;
   }
   for (const auto& pinhole : restored.saved.pinholes) restore_pinhole(pinhole);
-  for (const auto& [flow, id] : restored.alive) watch_passing(flow);
+  for (const auto& [flow, id] : alive) watch_passing(flow);
 }
 
 bool Engine::may_restore(const Saved::Session& saved) const {

@@ -44,13 +44,15 @@ struct Flow {
   std::uint32_t status = 0;  // IPS_... bits of linux/netfilter/nf_conntrack_common.h
   TcpState state = TcpState::None;
   std::chrono::seconds timeout{0};  // left until conntrack forgets the flow; 0 in events
-  // The same as long as conntrack has the flow. A later flow on the same ports has another one, nearly
-  // always: it is made of where the entry lies in memory.
+  // The same as long as conntrack has the flow. A later flow on the same ports may have it as well: it is
+  // made of where the entry lies in memory, and a place that was freed is the next to be taken.
   std::uint32_t id = 0;
 
-  // Over already, only not forgotten yet: both sides have said their FIN, or one a reset.
+  // Over already, only not forgotten yet: both sides have said their FIN, or one a reset, or it is being
+  // taken out of the table (it is told to have ended a moment before).
   [[nodiscard]] bool ended() const noexcept {
-    return state == TcpState::TimeWait || state == TcpState::Close;
+    constexpr std::uint32_t kDying = 1 << 9;  // IPS_DYING
+    return state == TcpState::TimeWait || state == TcpState::Close || (status & kDying) != 0;
   }
 };
 

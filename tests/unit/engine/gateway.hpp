@@ -63,7 +63,7 @@ inline engine::Surroundings test_surroundings() {
 // As conntrack lists them, with ids nobody knows.
 inline std::vector<engine::ListedFlow> listed(const std::vector<FlowKey>& flows) {
   std::vector<engine::ListedFlow> list;
-  for (const FlowKey& flow : flows) list.push_back({flow, 0});
+  for (const FlowKey& flow : flows) list.push_back({flow, 0, true});
   return list;
 }
 
