@@ -298,7 +298,7 @@ std::vector<Schedule::Dropped> Schedule::expire(TimePoint now) {
   over.swap(evicted_);
   for (auto& [query, entry] : entries_) {
     if (keeps_expired(query, entry)) continue;
-    std::erase_if(entry.addresses, [&](const auto& item) {
+    std::erase_if(entry.addresses, [&, &query = query, &entry = entry](const auto& item) {
       // One that ends once the next query is due waits for what that says (as in next_deadline()).
       if (item.second.until > now || item.second.until >= entry.next_ask) return false;
       over.insert({query, item.first});
