@@ -8,6 +8,7 @@
 #include "cli/commands.hpp"
 #include "cli/replacement.hpp"
 #include "config/ruleset_options.hpp"
+#include "sys/file.hpp"
 #include "sys/ruleset_loader.hpp"
 
 namespace icqgate::cli {
@@ -54,7 +55,15 @@ int check(const std::vector<std::string>& arguments) {
     wrong_configuration(config.error());
     return 1;  // the values are what this command judges: a wrong one is a finding, not a misuse
   }
-  if (::geteuid() == 0) {
+  if (const auto why = sys::no_place_for_file(config->state); !config->state.empty() && !why.empty()) {
+    std::fputs(fmt::format("icqgate: state: '{}' {}; expected the path of a file of icqgate's own, or none\n",
+                           config->state, why)
+                   .c_str(),
+               stderr);
+    return 1;
+  }
+  const bool asked = ::geteuid() == 0;
+  if (asked) {
     const auto options = config::ruleset_options(*config);
     const auto loaded = sys::load_ruleset(
         replacement_of(options.table) + nft::dynamic_ruleset(options, nft::Loading::Awake), sys::DryRun::Yes);
@@ -65,7 +74,10 @@ int check(const std::vector<std::string>& arguments) {
     }
   }
   const bool there = !source->file.empty();
-  std::puts(there ? (source->file + ": ok").c_str() : "configuration ok (no file, defaults)");
+  std::puts(fmt::format(
+                "{}: ok{}", there ? source->file : "no file, defaults",
+                asked ? ", and the kernel takes the ruleset" : " (the kernel was not asked: that needs root)")
+                .c_str());
   return 0;
 }
 

@@ -219,6 +219,8 @@ Value<LoginHost> parse_login_host(std::string_view text) {
   if (const auto address = parse_address(parts->host)) {
     if (parts->bracketed && address->is_v4()) return wrong("brackets are for IPv6 addresses");
     if (auto why = unusable(*address)) return wrong(std::move(*why));
+    if (const auto scope = scope_of(*address); scope == Scope::Loopback || scope == Scope::LinkLocal)
+      return wrong("a loopback or link-local address is none of a server outside");
     if (private_allowed) return wrong("an address needs no '!private': it is allowed as it stands");
     return LoginHost{*address, parts->port};
   }

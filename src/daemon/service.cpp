@@ -83,6 +83,9 @@ Service::~Service() {
 
 Result<std::unique_ptr<Service>, std::string> Service::start(const config::Config& config,
                                                              ReadConfig read_config) {
+  if (const auto why = sys::no_place_for_file(config.state); !config.state.empty() && !why.empty())
+    return tl::make_unexpected(fmt::format(
+        "state: '{}' {}; expected the path of a file of icqgate's own, or none", config.state, why));
   auto lock = sys::lock_instance("icqgate/" + config.table);
   if (!lock) {
     if (lock.error().code == EADDRINUSE)
@@ -140,7 +143,7 @@ bool Service::run() {
   watch_table();
   trust_dns_servers();
   step(engine::Tick{});
-  sys::log_notice("ready");
+  sys::log_notice("ready, asking DNS servers {}", dns_servers());
   tell_systemd("READY=1");
   every(surroundings_timer_, kLookAround, &Service::look_around);
   every(table_timer_, kLookAround, &Service::look_after_table);
@@ -245,7 +248,7 @@ void Service::on_names_packet(const sys::QueuedPacket& packet) {
   queues_.names.verdict(packet.id, segment != nullptr ? sys::Verdict::Repeat : sys::Verdict::Accept);
   if (segment != nullptr) {
     const Waiting nothing{Lane::Names, 0, 0, {}};
-    step(engine::ServerMissed{segment->destination}, &nothing);
+    step(engine::ServerMissed{segment->destination, segment->source.address}, &nothing);
   }
 }
 

@@ -104,6 +104,7 @@ class Service {
   void repair_table();
   void look_after_table();
   void follow_resolver();
+  [[nodiscard]] std::string dns_servers() const;
   void trust_dns_servers();
   void list_flows();
   void take_list(const FlowLister::List& list);

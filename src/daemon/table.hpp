@@ -21,11 +21,11 @@ namespace icqgate::daemon {
 
 // What Table::on_events() found and did.
 struct Repair {
-  bool table = false;        // the whole table was put back, with everything live
-  std::size_t elements = 0;  // single elements that were put back
-  bool added = false;        // somebody put something of their own into the table: left alone, said once
-  std::string program;       // whose changes it was, as far as the kernel says; "" if not
-  std::string error;         // not "": it has to be put back and the kernel did not take it
+  bool table = false;              // the whole table was put back, with everything live
+  std::size_t elements = 0;        // single elements that were put back
+  std::vector<std::string> added;  // "a rule into chain forward": of others, left alone, each told once
+  std::string program;             // whose changes it was, as far as the kernel says; "" if not
+  std::string error;               // not "": it has to be put back and the kernel did not take it
   std::optional<std::chrono::milliseconds> again;  // call on_events() then, whether or not there are events
 };
 
@@ -128,7 +128,7 @@ class Table {
 
   Damage damage_;
   bool put_back_ = false;  // by apply(), not yet told
-  bool addition_told_ = false;
+  std::set<std::string> additions_told_;
   std::uint64_t lost_ = 0;
   double repairs_left_ = 0;
   Clock::time_point repairs_counted_{};

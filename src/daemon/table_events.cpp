@@ -23,6 +23,14 @@ void failed(Repair& repair, const std::string& error) {
   repair.again = kAfterFailure;
 }
 
+constexpr std::size_t kMostAdditions = 100;  // told of one table
+
+std::string addition(const nft::TableEvent& event) {
+  if (event.type == NFT_MSG_NEWSETELEM) return "an element into set " + event.set;
+  if (event.type == NFT_MSG_NEWRULE) return "a rule into chain " + event.chain;
+  return event.type == NFT_MSG_NEWSET ? "a set" : event.type == NFT_MSG_NEWOBJ ? "an object" : "a flowtable";
+}
+
 }  // namespace
 
 Repair Table::on_events() {
@@ -36,7 +44,10 @@ Repair Table::on_events() {
   } else {
     repair_elements(repair);
   }
-  if (repair.table) repair.added = addition_told_ = false;  // it went with the rest
+  if (repair.table) {  // they went with the rest
+    repair.added.clear();
+    additions_told_.clear();
+  }
   return repair;
 }
 
@@ -54,7 +65,8 @@ void Table::read_events(Repair& repair) {
       case NFT_MSG_NEWRULE:
       case NFT_MSG_NEWOBJ:
       case NFT_MSG_NEWFLOWTABLE:
-        if (!std::exchange(addition_told_, true)) repair.added = true;
+        if (const auto what = addition(*event); additions_told_.size() < kMostAdditions)
+          if (additions_told_.insert(what).second) repair.added.push_back(what);
         return;
       case NFT_MSG_DELSETELEM:
         damage_.gone.insert(event->elements.begin(), event->elements.end());

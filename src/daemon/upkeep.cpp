@@ -90,10 +90,11 @@ void Service::repair_table() {
     sys::log_warning("table inet {} was removed or changed by {}: put back with all that is live",
                      config_.table, who);
   if (repair.elements > 0)
-    sys::log_warning("table inet {}: {} elements were removed by {}: put back", config_.table,
-                     repair.elements, who);
-  if (repair.added)
-    sys::log_notice("table inet {}: {} has put something into it, which is left alone", config_.table, who);
+    sys::log_warning(
+        "table inet {}: {} removed by {}: put back", config_.table,
+        repair.elements == 1 ? "an element was" : fmt::format("{} elements were", repair.elements), who);
+  for (const auto& what : repair.added)
+    sys::log_warning("table inet {}: {} has put {}, which is left alone", config_.table, who, what);
   if (!repair.again) return;
   repair_timer_.expires_after(*repair.again);
   repair_timer_.async_wait([this](boost::system::error_code error) {
@@ -118,17 +119,20 @@ void Service::look_after_table() {
 
 // --- names
 
+std::string Service::dns_servers() const {
+  std::vector<std::string> words;
+  for (const Endpoint& server : resolver_->servers())
+    words.push_back(server.port == Port{53} ? to_string(server.address) : to_string(server));
+  return words.empty() ? "none" : fmt::format("{}", fmt::join(words, ", "));
+}
+
 void Service::follow_resolver() {
   if (!config_.resolvers.empty()) return;
   const auto stamp = sys::FileStamp::of(sys::Resolver::kSystemFile);
   if (stamp == resolv_conf_) return;
   resolv_conf_ = stamp;
   resolver_->reload();
-  const auto servers = resolver_->servers();
-  std::vector<std::string> words;
-  for (const Endpoint& server : servers) words.push_back(to_string(server.address));
-  sys::log_notice("{} has changed: DNS servers {}", sys::Resolver::kSystemFile,
-                  words.empty() ? "none" : fmt::format("{}", fmt::join(words, ", ")));
+  sys::log_notice("{} has changed: asking DNS servers {}", sys::Resolver::kSystemFile, dns_servers());
   trust_dns_servers();
   step(engine::ResolverChanged{});
 }

@@ -53,12 +53,18 @@ Schedule::Schedule(std::vector<DomainName> names, SchedulePolicy policy)
 }
 
 void Schedule::reconfigure(const std::vector<DomainName>& names, SchedulePolicy policy) {
+  // What was spent is counted in shares of the old budget, which names share too.
+  bool other = policy.queries_per_minute != policy_.queries_per_minute;
   policy_ = policy;
-  spent_until_ = hurried_until_ = {};  // counted in shares of another budget
-  std::erase_if(entries_,
-                [&](const auto& entry) { return std::ranges::find(names, entry.first.name) == names.end(); });
+  other = std::erase_if(entries_,
+                        [&](const auto& entry) {
+                          return std::ranges::find(names, entry.first.name) == names.end();
+                        }) > 0 ||
+          other;
   for (const auto& name : names)
-    for (const Type type : {Type::A, Type::Aaaa}) entries_.try_emplace(Query{name, type});
+    for (const Type type : {Type::A, Type::Aaaa})
+      other = entries_.try_emplace(Query{name, type}).second || other;
+  if (other) spent_until_ = hurried_until_ = {};
 }
 
 // Between nothing and jitter_percent of `span`.
@@ -331,8 +337,10 @@ std::vector<Schedule::NameState> Schedule::state() const {
     for (const auto& [address, good] : entry.addresses) state.addresses.emplace_back(address, good.until);
     state.last_error = entry.last_error;
     state.last_success = entry.last_success;
-    if (unresolved_since(query.name)) state.failing_since = entry.failing_since;
-    state.next_ask = entry.next_ask;
+    // A type that never had an answer has not failed for longer than its name.
+    if (const auto since = unresolved_since(query.name); since && entry.failing_since)
+      state.failing_since = std::max(*since, *entry.failing_since);
+    state.next_ask = std::max(entry.next_ask, affordable());
   }
   return states;
 }

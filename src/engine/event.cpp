@@ -87,11 +87,12 @@ std::string describe(const Report& r) {
     case What::LookupFailed:
       return fmt::format("lookup failed{}{}", why, extra);
     case What::NameUnresolved:
-      return fmt::format("no usable DNS answer for a while; what is known of the name stays{}", extra);
+      return fmt::format("no usable DNS answer for a minute; what is known of the name, if anything, stays{}",
+                         extra);
     case What::NameResolved:
       return fmt::format("DNS answers again{}", extra);
     case What::ServerMissed:
-      return fmt::format("a client tries {}, which is not known: asking DNS again", remote);
+      return fmt::format("{} tries {}, which is not known: asking DNS again", client, remote);
     case What::SessionRestored:
       return fmt::format("{} still has its session with {}", who, remote) + why;
   }

@@ -58,6 +58,7 @@ struct AnswerHeld {
 // A LAN client tries to reach a server on a login port that no set holds.
 struct ServerMissed {
   Endpoint server;
+  IpAddress client = Ipv4{};
 };
 // A flow that conntrack has.
 struct ListedFlow {

@@ -344,7 +344,7 @@ void Engine::on_server_missed(const ServerMissed& missed) {
     missed_last_ = name->first;
     asked = asked || hurried == dns::Schedule::Hurried::Yes;
   }
-  if (asked) report({.what = What::ServerMissed, .remote = missed.server});
+  if (asked) report({.what = What::ServerMissed, .client = missed.client, .remote = missed.server});
 }
 
 void Engine::on_name_failed(const NameFailed& failed) {

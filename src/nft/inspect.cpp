@@ -147,6 +147,8 @@ std::optional<TableEvent> parse_event(Bytes message) {
       event.table = string_of(attribute);
     } else if (type == NFTA_SET_ELEM_LIST_SET && of_elements) {
       event.set = string_of(attribute);
+    } else if (type == NFTA_RULE_CHAIN && event.type == NFT_MSG_NEWRULE) {
+      event.chain = string_of(attribute);
     }
   });
   if (const auto set = set_by_name(event.set); set && event.type == NFT_MSG_DELSETELEM)

@@ -47,6 +47,7 @@ struct TableEvent {
   int type = 0;                   // NFT_MSG_...
   std::string table;              // "": of another family, or NFT_MSG_NEWGEN
   std::string set;                // of elements
+  std::string chain;              // of a rule
   std::string program;            // NFT_MSG_NEWGEN, which ends what one transaction changed: whose it was
   std::vector<Element> elements;  // NFT_MSG_DELSETELEM: those of our sets
 };

@@ -120,6 +120,12 @@ Result<Done, SysError> write_file_atomically(const std::string& path, std::strin
     const auto file = open_fresh(folder, passing);
     if (!file) return tl::make_unexpected(file.error());
     auto done = write_durably(*file, text);
+    // A device, a pipe or a folder there is a mistake of who wrote the path: never to be replaced by a file.
+    if (struct stat there{}; done &&
+                             ::fstatat(folder.get(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+                             !S_ISREG(there.st_mode) && !S_ISLNK(there.st_mode)) {
+      done = tl::make_unexpected(SysError{"not a regular file", EEXIST});
+    }
     if (done && ::renameat(folder.get(), passing.c_str(), folder.get(), name.c_str()) != 0) {
       done = tl::make_unexpected(SysError{"renameat", errno});
     }
@@ -149,6 +155,12 @@ Result<Done, SysError> make_private_directory(const std::string& path) {
     return tl::make_unexpected(SysError{"mkdir", ENOTDIR});
   }
   return tl::make_unexpected(SysError{"mkdir", code});
+}
+
+std::string no_place_for_file(const std::string& path) {
+  struct stat there{};
+  if (::stat(path.c_str(), &there) != 0 || S_ISREG(there.st_mode)) return {};
+  return S_ISDIR(there.st_mode) ? "is a folder" : "is not a regular file";
 }
 
 FileStamp FileStamp::of(const std::string& path) noexcept {

@@ -35,6 +35,10 @@ namespace icqgate::sys {
 // Tells whether a file is still the one that was read, through links. There being none is a value too; so is
 // a file that can't be looked at. A rewrite in place of equal length within the file system's clock tick (4
 // ms) is not seen.
+// What stands in the way of a file at that path: "is a folder", "is not a regular file", or "": nothing does.
+// Whether it may be written is not looked at.
+[[nodiscard]] std::string no_place_for_file(const std::string& path);
+
 struct FileStamp {
   bool there = false;
   std::uint64_t device = 0;

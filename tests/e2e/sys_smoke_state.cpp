@@ -148,6 +148,14 @@ void test_writing(const SmallDisk& disk) {
              content(disk.at("elsewhere")) == "not ours" && !fs::is_symlink(folder + "/link.json"),
          "a link in the file's place is replaced");
   fs::remove(folder + "/link.json");
+  (void)mkfifo((folder + "/pipe").c_str(), 0600);
+  expect(!sys::write_file_atomically(folder + "/pipe", "never").has_value() &&
+             fs::is_fifo(folder + "/pipe") &&
+             sys::no_place_for_file(folder + "/pipe") == "is not a regular file" &&
+             sys::no_place_for_file(folder) == "is a folder" && sys::no_place_for_file(file).empty() &&
+             sys::no_place_for_file(folder + "/none").empty(),
+         "what is no file is not replaced by one");
+  fs::remove(folder + "/pipe");
 
   fs::create_directory_symlink("state", disk.at("linked"));
   expect(sys::write_file_atomically(disk.at("linked/state.json"), "six").has_value() &&

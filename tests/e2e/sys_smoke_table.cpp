@@ -60,7 +60,7 @@ Repair repaired(Table& table) {
     const Repair one = table.on_events();
     all.table = all.table || one.table;
     all.elements += one.elements;
-    all.added = all.added || one.added;
+    all.added.insert(all.added.end(), one.added.begin(), one.added.end());
     if (!one.program.empty()) all.program = one.program;
     if (!one.error.empty()) all.error = one.error;
     all.again = one.again;
@@ -223,10 +223,13 @@ void test_repair(sys::NftSocket& socket) {
 
   expect(shell("nft add rule inet smoke to_lan counter"), "a rule of somebody else's");
   repair = repaired(table);
-  expect(!repair.table && repair.added, "is told");
-  expect(shell("nft add rule inet smoke to_lan counter"), "a second one");
+  expect(!repair.table && repair.added == std::vector<std::string>{"a rule into chain to_lan"}, "is told");
+  expect(shell("nft add rule inet smoke to_lan counter") &&
+             shell("nft add element inet smoke pinholes '{ 192.168.1.9 . 20001 timeout 1m }'"),
+         "a second one, and an element");
   repair = repaired(table);
-  expect(!repair.table && !repair.added && !same(), "is not, and both are left alone");
+  expect(!repair.table && repair.added == std::vector<std::string>{"an element into set pinholes"} && !same(),
+         "each kind is told once, and all are left alone");
   expect(shell("nft flush ruleset"), "flushed");
   expect(
       table.apply({{Kind::Renew, login(50), seconds{60}}}).has_value() && elements_in(socket, "smoke") == 22,

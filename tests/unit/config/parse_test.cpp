@@ -275,6 +275,11 @@ TEST_CASE("contradictions between keys are found", "[config]") {
   CHECK(bad("dns-server = system, 192.0.2.1") ==
         Lines{"c:1:14: dns-server: 'system': addresses are given beside it; expected system alone, or "
               "addresses"});
+  for (const std::string address : {"127.0.0.1", "169.254.1.1"})
+    CHECK(bad("login-host = " + address) ==
+          Lines{"c:1:14: login-host: '" + address +
+                "': a loopback or link-local address is none of a server outside; expected NAME, NAME:PORT, "
+                "ADDRESS, ADDRESS:PORT or [IPV6]:PORT; !private behind a name"});
   CHECK(bad("login-host = 10.0.0.1!private") ==
         Lines{"c:1:14: login-host: '10.0.0.1!private': an address needs no '!private': it is allowed as it "
               "stands; "

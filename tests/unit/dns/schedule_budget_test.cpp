@@ -145,6 +145,22 @@ TEST_CASE("who is in a hurry gets a part of the budget only", "[dns][schedule][b
   CHECK(asked <= 160);
 }
 
+TEST_CASE("a reload that changes nothing of it refills no budget", "[dns][schedule][budget]") {
+  SchedulePolicy policy;
+  policy.queries_per_minute = 1;
+  Schedule schedule{{"login.test"}, policy};
+  int spent = 0;
+  while (schedule.spend(kStart)) ++spent;
+  CHECK(spent == 30);
+  policy.ttl_max = 10s;
+  schedule.reconfigure({"login.test"}, policy);
+  CHECK_FALSE(schedule.spend(kStart));
+  CHECK(state_of(schedule, kA).next_ask == kStart + 1min);  // and whoever looks is told until when
+  policy.queries_per_minute = 60;
+  schedule.reconfigure({"login.test"}, policy);
+  CHECK(schedule.spend(kStart));
+}
+
 TEST_CASE("with a budget that is too small all names come late, none never", "[dns][schedule][budget]") {
   SchedulePolicy policy;
   policy.queries_per_minute = 60;
