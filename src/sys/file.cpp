@@ -124,7 +124,7 @@ Result<Done, SysError> write_file_atomically(const std::string& path, std::strin
     if (struct stat there{}; done &&
                              ::fstatat(folder.get(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
                              !S_ISREG(there.st_mode) && !S_ISLNK(there.st_mode)) {
-      done = tl::make_unexpected(SysError{"not a regular file", EEXIST});
+      done = tl::make_unexpected(SysError{"not a regular file", S_ISDIR(there.st_mode) ? EISDIR : EEXIST});
     }
     if (done && ::renameat(folder.get(), passing.c_str(), folder.get(), name.c_str()) != 0) {
       done = tl::make_unexpected(SysError{"renameat", errno});
