@@ -55,7 +55,10 @@ Engine::LoginAddress& Engine::put_address(const IpAddress& address, Source sourc
 // answer, if flows hold what is not named any more.)
 void Engine::allow(const dns::Query& query, const std::vector<dns::Schedule::Fresh>& fresh, Source source) {
   if (fresh.empty()) return;
+  const std::uint64_t before = saved_version_;
   for (const bool known : {true, false}) {
+    const auto is_known = [this](const auto& one) { return logins_.contains(one.address); };
+    if (!known && std::all_of(fresh.begin(), fresh.end(), is_known)) break;
     std::size_t room = known ? fresh.size() : room_for(query);
     for (const auto& [address, ttl, added] : fresh) {
       if (logins_.contains(address) != known) continue;
@@ -77,7 +80,7 @@ void Engine::allow(const dns::Query& query, const std::vector<dns::Schedule::Fre
       settle(address, login);
     }
   }
-  keep_limits(query);
+  if (saved_version_ != before) keep_limits(query);  // else nothing came: a client waits for its answer
 }
 
 // How many new addresses an answer may bring, once its known ones are renewed: what is idle makes room, and
@@ -269,7 +272,9 @@ bool Engine::in_use(const IpAddress& address, const LoginAddress& login) const {
 
 Engine::Hold Engine::hold_of(const IpAddress& address, const LoginAddress& login) const {
   if (login.heard == now_) return Hold::Kept;
-  const bool named = schedule_.holds(address);
+  const auto in_time = [this](const auto& owner) { return owner.ttl_end > now_; };
+  const bool named =
+      std::any_of(login.owners.begin(), login.owners.end(), in_time) || schedule_.holds(address);
   if (in_use(address, login)) return named ? Hold::Kept : Hold::UsedOver;
   return named ? Hold::Idle : Hold::IdleOver;
 }
