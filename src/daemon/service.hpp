@@ -32,10 +32,10 @@
 namespace icqgate::daemon {
 
 // The running service: brings packets, answers and the time to the engine and does what it says, in its
-// order. One thread, one loop. Packets that come meanwhile wait for whatever it does (kernel.md, trap 7), and
-// it waits for the kernel alone, which answers inside the call: microseconds for a small file or for a change
-// of elements, some milliseconds where the table is put back or compiled anew (a reload), and as long as the
-// walk over conntrack takes that lists flows, tens of milliseconds on a busy gateway (see list_flows()).
+// order. One loop. Packets that come meanwhile wait for whatever it does (kernel.md, trap 7), and it waits
+// for the kernel alone, which answers inside the call: microseconds for a small file or for a change of
+// elements, some milliseconds where the table is put back or compiled anew (a reload). The walk over
+// conntrack that lists flows is FlowLister's, which has a thread of its own (only the start waits for one).
 // Writing to the disk is StateWriter's, which has a thread of its own.
 class Service {
  public:

@@ -399,7 +399,9 @@ void Engine::on_flows_listed(const FlowsListed& listed) {
   std::unordered_set<FlowKey, FlowKeyHash> alive;
   for (const auto& [key, id, watched] : listed.flows) {
     alive.insert(key);
-    if (const auto flow = flows_.find(key); flow != flows_.end()) {
+    // One that began after the list did may stand in it as what had its ports before.
+    if (const auto flow = flows_.find(key);
+        flow != flows_.end() && (!listed.since || flow->second->since < *listed.since)) {
       const std::uint32_t before = std::exchange(flow->second->conntrack, id);
       // Its ports are another connection's by now, whose beginning went by unseen.
       if (!watched || (before != 0 && id != 0 && before != id)) on_flow_ended(key);

@@ -174,7 +174,7 @@ void Engine::allow_server(const FlowKey& key, Flow& flow, const oscar::Target& t
   const Waiting::Grant wanted{key.inside.address, port, flow.uin.value_or(Uin{}), flow.hosts};
   if (const auto known = resolved_.find({text, type});
       known != resolved_.end() && known->second.until > now_) {
-    grant_all(wanted, known->second.addresses, text);
+    if (!grant_all(wanted, known->second.addresses, text)) refuse(Reason::Unresolved, text);
     return;
   }
   Waiting& waiting = waiting_[text];

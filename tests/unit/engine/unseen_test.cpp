@@ -58,6 +58,19 @@ TEST_CASE("another connection that conntrack tells of ends the session", "[engin
   CHECK(gateway.live(nft::SetId::Sessions) == 0);
 }
 
+TEST_CASE("a list that began before a connection says nothing of it", "[engine]") {
+  Ready gateway;
+  const TimePoint begun = gateway.now - milliseconds{500};
+  Connection flow = online(gateway);
+  announce(flow);
+  gateway.step(engine::FlowsListed{{}, {{flow.key(), 7}}});
+  // What had its ports before: another number, and perhaps the mark of one that only passed.
+  const bool watched = GENERATE(true, false);
+  gateway.step(engine::FlowsListed{{kOscar}, {{flow.key(), 6, watched}}, begun});
+  CHECK(gateway.state(kClient, kPort) == "open");
+  CHECK(gateway.live(nft::SetId::Sessions) == 1);
+}
+
 TEST_CASE("what TCP does in good faith makes no flow blind", "[engine]") {
   Ready gateway;
   Connection flow = online(gateway);
