@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <numeric>
 #include <utility>
 
 namespace icqgate::dns {
@@ -189,19 +190,29 @@ std::optional<Link> follow(const std::map<WireName, Link>& aliases, const WireNa
   return std::nullopt;
 }
 
+// A record that comes twice counts once, at its first place, with the lesser TTL.
 std::vector<AddressRecord> addresses_at(const AnswerSection& section, const Link& end) {
   std::vector<AddressRecord> found;
-  std::map<IpAddress, std::size_t> seen;  // a record that comes twice counts once, with the lesser TTL
-  for (const auto& [owner, record] : section.addresses) {
-    if (owner != end.target) continue;
-    const auto ttl = std::min(record.ttl, end.ttl);
-    const auto [position, added] = seen.try_emplace(record.address, found.size());
-    if (added) {
-      found.push_back({record.address, ttl});
-    } else {
-      found[position->second].ttl = std::min(found[position->second].ttl, ttl);
+  found.reserve(section.addresses.size());
+  for (const auto& [owner, record] : section.addresses)
+    if (owner == end.target) found.push_back({record.address, std::min(record.ttl, end.ttl)});
+
+  std::vector<std::size_t> order(found.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, {}, [&found](std::size_t at) { return found[at].address; });
+  std::vector<bool> again(found.size());
+  for (std::size_t i = 1, first = 0; i < order.size(); ++i) {
+    if (found[order[i]].address != found[order[first]].address) {
+      first = i;
+      continue;
     }
+    again[order[i]] = true;
+    found[order[first]].ttl = std::min(found[order[first]].ttl, found[order[i]].ttl);
   }
+  std::size_t kept = 0;
+  for (std::size_t at = 0; at < found.size(); ++at)
+    if (!again[at]) found[kept++] = found[at];
+  found.resize(kept);
   return found;
 }
 

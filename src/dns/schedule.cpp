@@ -282,12 +282,15 @@ void Schedule::failed(const Query& query, std::string why, TimePoint now) {
 // Those of the newest answer are never more than the limit, so they stay.
 void Schedule::evict(const Query& query, Entry& entry) {
   const std::size_t most = std::max<std::size_t>(policy_.most_addresses, 1);
-  while (entry.addresses.size() > most) {
-    const auto oldest = std::ranges::min_element(
-        entry.addresses, [](const auto& a, const auto& b) { return a.second.heard < b.second.heard; });
-    const IpAddress address = oldest->first;
-    entry.addresses.erase(oldest);
-    evicted_.insert({query, address});
+  if (entry.addresses.size() <= most) return;
+  std::vector<std::pair<std::uint64_t, IpAddress>> ages;
+  ages.reserve(entry.addresses.size());
+  for (const auto& [address, good] : entry.addresses) ages.emplace_back(good.heard, address);
+  const auto excess = static_cast<std::ptrdiff_t>(ages.size() - most);
+  std::ranges::nth_element(ages, ages.begin() + excess);
+  for (auto oldest = ages.begin(); oldest != ages.begin() + excess; ++oldest) {
+    entry.addresses.erase(oldest->second);
+    evicted_.insert({query, oldest->second});
   }
 }
 
@@ -304,12 +307,16 @@ std::vector<Schedule::Dropped> Schedule::expire(TimePoint now) {
   over.swap(evicted_);
   for (auto& [query, entry] : entries_) {
     if (keeps_expired(query, entry)) continue;
-    std::erase_if(entry.addresses, [&, &query = query, &entry = entry](const auto& item) {
-      // One that ends once the next query is due waits for what that says (as in next_deadline()).
-      if (item.second.until > now || item.second.until >= entry.next_ask) return false;
-      over.insert({query, item.first});
-      return true;
-    });
+    auto all = entry.addresses.extract_sequence();
+    const auto rest =
+        std::remove_if(all.begin(), all.end(), [&, &query = query, &entry = entry](const auto& item) {
+          // One that ends once the next query is due waits for what that says (as in next_deadline()).
+          if (item.second.until > now || item.second.until >= entry.next_ask) return false;
+          over.insert({query, item.first});
+          return true;
+        });
+    all.erase(rest, all.end());
+    entry.addresses.adopt_sequence(boost::container::ordered_unique_range, std::move(all));
   }
   return {over.begin(), over.end()};
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #pragma once
 
+#include <boost/container/flat_map.hpp>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -117,7 +118,7 @@ class Schedule {
     std::uint64_t heard = 0;  // number of the answer that named it last
   };
   struct Entry {
-    std::map<IpAddress, Good> addresses;
+    boost::container::flat_map<IpAddress, Good> addresses;  // few, and looked through often
     TimePoint next_ask{};
     std::optional<TimePoint> asked_until;  // a query is under way, and counts as failed from then
     std::uint32_t failures = 0;            // in a row

@@ -3,6 +3,7 @@
 // out a while (`keep`) after the last of them let go (security.md S3, S20).
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "engine/engine.hpp"
 
@@ -22,9 +23,10 @@ constexpr milliseconds kSlack{
 
 // The names among the hosts of an address.
 std::string names_in(const std::vector<std::string>& hosts, const IpAddress& address) {
+  const std::string literal = to_string(address);
   std::string text;
   for (const auto& host : hosts)
-    if (host != to_string(address)) text += (text.empty() ? "" : ", ") + host;
+    if (host != literal) text += (text.empty() ? "" : ", ") + host;
   return text;
 }
 
@@ -44,7 +46,7 @@ Engine::LoginAddress& Engine::put_address(const IpAddress& address, Source sourc
     login.source = source;
     ++saved_version_;
   }
-  login.heard = now_;
+  login.heard = named_last_ = now_;
   // An answer of our own is the better word; what is remembered, the weakest.
   if (!login.fixed && (source == Source::Answer || login.source == Source::Saved)) login.source = source;
   return login;
@@ -55,11 +57,12 @@ Engine::LoginAddress& Engine::put_address(const IpAddress& address, Source sourc
 // answer, if flows hold what is not named any more.)
 void Engine::allow(const dns::Query& query, const std::vector<dns::Schedule::Fresh>& fresh, Source source) {
   if (fresh.empty()) return;
+  named_last_ = now_;
   const std::uint64_t before = saved_version_;
   for (const bool known : {true, false}) {
     const auto is_known = [this](const auto& one) { return logins_.contains(one.address); };
     if (!known && std::all_of(fresh.begin(), fresh.end(), is_known)) break;
-    std::size_t room = known ? fresh.size() : room_for(query);
+    std::size_t room = known ? fresh.size() : room_for(query, fresh);
     for (const auto& [address, ttl, added] : fresh) {
       if (logins_.contains(address) != known) continue;
       if (room == 0) {
@@ -80,23 +83,33 @@ void Engine::allow(const dns::Query& query, const std::vector<dns::Schedule::Fre
       settle(address, login);
     }
   }
-  if (saved_version_ != before) keep_limits(query);  // else nothing came: a client waits for its answer
+  if (saved_version_ != before) unfinished_ = query;  // else nothing came
 }
 
 // How many new addresses an answer may bring, once its known ones are renewed: what is idle makes room, and
 // what only flows hold, beyond half of the limit (else a client with a flow to every address would keep a
 // server that moved out).
-std::size_t Engine::room_for(const dns::Query& query) const {
+std::size_t Engine::room_for(const dns::Query& query, const std::vector<dns::Schedule::Fresh>& fresh) const {
   struct Count {
     std::size_t kept = 0, used_over = 0;
     [[nodiscard]] std::size_t room(std::size_t most) const {
       return most - std::min(most, kept + std::min(used_over, most / 2));
     }
   } of_name, all;
-  for (const auto& [address, login] : logins_) {
-    const Hold hold = hold_of(address, login);
-    if (login.fixed || hold < Hold::UsedOver) continue;
-    const bool own = is_of(address, login, query);
+  // Nothing else is kept than what the answer has named just now, and what has a flow: no look at all the
+  // rest.
+  std::vector<IpAddress> addresses;
+  addresses.reserve(fresh.size() + live_.size());
+  for (const auto& one : fresh) addresses.push_back(one.address);
+  for (const auto& [server, flows] : live_) addresses.push_back(server.address);
+  std::sort(addresses.begin(), addresses.end());
+  addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
+  for (const IpAddress& address : addresses) {
+    const auto login = logins_.find(address);
+    if (login == logins_.end() || login->second.fixed) continue;
+    const Hold hold = hold_of(address, login->second);
+    if (hold < Hold::UsedOver) continue;
+    const bool own = is_of(address, login->second, query);
     for (Count* count : {&all, own ? &of_name : nullptr})
       if (count != nullptr) ++(hold == Hold::Kept ? count->kept : count->used_over);
   }
@@ -122,14 +135,20 @@ std::vector<Port> Engine::ports_of(const LoginAddress& login) const {
   return {ports.begin(), ports.end()};
 }
 
-// After a change of the owners: elements for ports that came, none for those that went. New ones get their
-// timeout by settle().
-void Engine::note_owners(const IpAddress& address, LoginAddress& login, Reason gone_for) {
+Engine::Hosts Engine::hosts_of(const IpAddress& address, const LoginAddress& login) const {
+  if (!login.fixed && login.owners.size() == 1)
+    if (const auto name = login_names_.find(login.owners[0].name); name != login_names_.end())
+      return name->second.hosts;
   std::vector<std::string> hosts;
   for (const auto& owner : login.owners) hosts.push_back(owner.name);
   if (login.fixed) hosts.push_back(to_string(address));
-  const Hosts before = login.hosts ? login.hosts : std::make_shared<const std::vector<std::string>>();
-  login.hosts = std::make_shared<const std::vector<std::string>>(std::move(hosts));
+  return std::make_shared<const std::vector<std::string>>(std::move(hosts));
+}
+
+// After a change of the owners: elements for ports that came, none for those that went. New ones get their
+// timeout by settle().
+void Engine::note_owners(const IpAddress& address, LoginAddress& login, Reason gone_for) {
+  const Hosts before = std::exchange(login.hosts, hosts_of(address, login));
   const std::vector<Port> ports = ports_of(login);
   if (ports == login.ports) return;
   std::vector<Port> fresh;
@@ -271,7 +290,7 @@ bool Engine::in_use(const IpAddress& address, const LoginAddress& login) const {
 }
 
 Engine::Hold Engine::hold_of(const IpAddress& address, const LoginAddress& login) const {
-  if (login.heard == now_) return Hold::Kept;
+  if (login.heard == named_last_) return Hold::Kept;
   const auto in_time = [this](const auto& owner) { return owner.ttl_end > now_; };
   const bool named =
       std::any_of(login.owners.begin(), login.owners.end(), in_time) || schedule_.holds(address);

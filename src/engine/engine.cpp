@@ -2,6 +2,7 @@
 #include "engine/engine.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace icqgate::engine {
 
@@ -68,6 +69,7 @@ const std::vector<Action>& Engine::step(const Event& event, TimePoint now) {
     fix_addresses();
   }
   // What is due comes first: an event is judged by the state of its own time.
+  finish_answer();
   while (!timers_.empty() && timers_.top().when <= now) {
     const Timer timer = timers_.top();
     timers_.pop();
@@ -102,12 +104,22 @@ const std::vector<Action>& Engine::step(const Event& event, TimePoint now) {
   } else if (const auto* reconfigured = std::get_if<Reconfigured>(&event)) {
     on_reconfigured(reconfigured->config);
   }
-  // The schedule looks at all of its names; a packet in between changes none of them.
-  if (now >= names_due_ || !std::holds_alternative<SegmentSeen>(event)) ask_due();
+  // The schedule looks at all of its names; a packet in between changes none of them. After an answer there
+  // is time for that once its addresses are in the kernel: a client waits for them.
+  if (!unfinished_ && (now >= names_due_ || !std::holds_alternative<SegmentSeen>(event))) ask_due();
   return actions_;
 }
 
+// What an answer leaves to do: its name's limits, and what to ask next.
+void Engine::finish_answer() {
+  const auto query = std::exchange(unfinished_, std::nullopt);
+  if (!query) return;
+  keep_limits(*query);
+  ask_due();
+}
+
 std::optional<TimePoint> Engine::next_deadline() const {
+  if (unfinished_) return now_;
   auto next = schedule_.next_deadline();
   if (!timers_.empty() && (!next || timers_.top().when < *next)) next = timers_.top().when;
   if (!refused_peers_.empty() && (!next || refused_peers_.front().first < *next))

@@ -181,6 +181,7 @@ class Engine {
   struct LoginName {
     std::vector<Port> ports;
     bool private_allowed = false;
+    Hosts hosts{};                  // it alone: what most of its addresses have
     bool unresolved = false;        // and that was told
     bool cut = false;               // the same of an answer with more addresses than are taken
     TimePoint watched_until{};      // its timer
@@ -299,12 +300,14 @@ class Engine {
 
   // addresses.cpp: the life of a login host's address
   void allow(const dns::Query& query, const std::vector<dns::Schedule::Fresh>& fresh, Source source);
-  [[nodiscard]] std::size_t room_for(const dns::Query& query) const;
+  [[nodiscard]] std::size_t room_for(const dns::Query& query,
+                                     const std::vector<dns::Schedule::Fresh>& fresh) const;
   [[nodiscard]] static bool is_of(const IpAddress& address, const LoginAddress& login,
                                   const dns::Query& query);
   LoginAddress& put_address(const IpAddress& address, Source source);
   void settle(const IpAddress& address, LoginAddress& login);
   void note_owners(const IpAddress& address, LoginAddress& login, Reason gone);
+  [[nodiscard]] Hosts hosts_of(const IpAddress& address, const LoginAddress& login) const;
   [[nodiscard]] std::vector<Port> ports_of(const LoginAddress& login) const;
   [[nodiscard]] bool gives_port(const dns::DomainName& name, Port port) const;
   [[nodiscard]] bool is_named(const IpAddress& address, const LoginAddress::Owner& owner) const;
@@ -315,12 +318,13 @@ class Engine {
   [[nodiscard]] bool is_held(const IpAddress& address, const LoginAddress& login) const;
   void drop_address(const IpAddress& address, Reason reason);
   void keep_limits(const dns::Query& query);
+  void finish_answer();
   // For eviction, the first to go being the least.
   enum class Hold : std::uint8_t {
     IdleOver,  // no flow, and DNS names it no more
     Idle,
     UsedOver,  // a flow, and DNS names it no more
-    Kept,      // a flow, or named just now
+    Kept,      // a flow, or named by the newest answer
   };
   struct Candidate {
     Hold hold;
@@ -387,8 +391,10 @@ class Engine {
   bool started_ = false;
   TimePoint now_{};
   std::vector<Action> actions_;
-  TimePoint names_due_{};  // when schedule_ has to be asked next
-  bool hold_ = false;      // the segment at hand waits for a name
+  TimePoint names_due_{};                 // when schedule_ has to be asked next
+  std::optional<dns::Query> unfinished_;  // the query whose answer came last: finish_answer() is due
+  TimePoint named_last_{};                // when an address was put in, or named again, last
+  bool hold_ = false;                     // the segment at hand waits for a name
   std::string hold_name_;
 
   std::unordered_map<FlowKey, std::unique_ptr<Flow>, FlowKeyHash> flows_;

@@ -37,6 +37,7 @@ void Engine::read_names() {
     const std::vector<Port> ports = host.port ? std::vector<Port>{*host.port} : config_.login_ports;
     entry.ports.insert(entry.ports.end(), ports.begin(), ports.end());
     entry.private_allowed = entry.private_allowed || host.private_allowed;
+    if (!entry.hosts) entry.hosts = std::make_shared<const std::vector<std::string>>(1, *name);
   }
   for (auto& [name, entry] : names) {
     std::sort(entry.ports.begin(), entry.ports.end());

@@ -2,6 +2,7 @@
 #include "net/address.hpp"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <bit>
@@ -76,10 +77,13 @@ bool Subnet::contains(const IpAddress& other) const noexcept {
 }
 
 std::string to_string(const IpAddress& address) {
+  if (const auto v4 = address.v4())
+    return fmt::format("{}.{}.{}.{}", v4->get() >> 24, v4->get() >> 16 & 255, v4->get() >> 8 & 255,
+                       v4->get() & 255);
   // glibc's inet_ntop writes RFC 5952's form, v4-mapped addresses with a dotted tail.
   std::array<char, INET6_ADDRSTRLEN> text{};
   const auto wire = address.wire();
-  inet_ntop(address.is_v4() ? AF_INET : AF_INET6, wire.data(), text.data(), text.size());
+  inet_ntop(AF_INET6, wire.data(), text.data(), text.size());
   return text.data();
 }
 

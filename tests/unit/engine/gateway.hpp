@@ -124,6 +124,13 @@ class Gateway {
       model.end(flow);
       step(engine::FlowEnded{flow});
     }
+    // What an answer left to do once its addresses are in: the daemon's timer is due at once.
+    if (const auto due = engine.next_deadline(); answered(event) && due && *due <= now) step(engine::Tick{});
+  }
+
+  static bool answered(const engine::Event& event) {
+    return std::holds_alternative<engine::NameAnswered>(event) ||
+           std::holds_alternative<engine::AnswerHeld>(event);
   }
 
   Outcome segment(Side from, const TcpSegment& segment) {

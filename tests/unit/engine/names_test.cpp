@@ -170,7 +170,7 @@ TEST_CASE("an idle address leaves the set at its end, without a timeout of its o
   CHECK(gateway.count(What::AddressGone) == 1);
 }
 
-TEST_CASE("addresses-per-name: the idle one named longest ago goes first, in the same step",
+TEST_CASE("addresses-per-name: the idle one named longest ago goes first, once the new one is in",
           "[engine][names][limits]") {
   auto config = test_config();
   config.addresses_per_name = 2;
@@ -184,7 +184,7 @@ TEST_CASE("addresses-per-name: the idle one named longest ago goes first, in the
   CHECK(login_server(gateway, kBos));
   CHECK(login_server(gateway, kLogin));  // its flow lives
   CHECK_FALSE(login_server(gateway, kLogin2));
-  REQUIRE(gateway.changes.size() == 2);  // one step, so one transaction: in first, out then
+  REQUIRE(gateway.changes.size() == 2);  // in first, out then
   CHECK(gateway.changes[0].kind == nft::Change::Kind::Renew);
   CHECK(gateway.changes[1].kind == nft::Change::Kind::Remove);
   CHECK(gateway.count(What::AddressGone, Reason::OverLimit) == 1);
