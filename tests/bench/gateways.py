@@ -7,7 +7,9 @@ from one to the next without anything being set up or taken down in between.
     Floor     icqgate's own table as icqgate left it, and the floor program on its queues
     Icqgate   the program itself
     Asking    the program, asking a DNS server of the bench for 20 names as often as it can
-    Holding   the program, holding DNS answers for a LAN client
+    AskingFloor    icqgate's own table, and the floor program that asks for the same names
+    Holding   the program, holding DNS answers for a LAN client, or the same without the hold
+    HoldingFloor   icqgate's own table, and the floor program on the queue of DNS answers
     Dnsmasq   two of dnsmasq as forwarders, one puts what it answers into a set
     Saved     the program, started over and over with 1,000 addresses in its state file and no DNS
     Idle      the program's table as it left it
@@ -72,6 +74,12 @@ class Gateway(Lab):
     def tool_in_gateway(self, program, *arguments):
         """The same for a program that has to run in the gateway's namespace."""
         return json.loads(self.run_in("gw", [os.path.join(self.tools, program), *map(str, arguments)], timeout=60))
+
+    def start_floor(self, program, *arguments):
+        """A floor program in the gateway, until the end of it."""
+        floor = Logged(self, "gw", program, [os.path.join(self.tools, program), *map(str, arguments)])
+        wait_until("the floor program", lambda: "ready" in floor.log() or not floor.alive())
+        expect(floor.alive(), f"{program}: {floor.log()}")
 
     def peers(self, count, at_a_time):
         """New connections from the peer to the LAN client's listening port."""
@@ -159,11 +167,8 @@ class Floor(WithTable):
             delete element inet icqgate login4 {{ {LOGIN} . 5190 }}
             add element inet icqgate login4 {{ {LOGIN} . 5190 timeout 1d }}
             add element inet icqgate pinholes {{ {CLIENT} . {PORT} timeout 1d }}""")
-        reader = [os.path.join(self.tools, "reader"), "5190", f"5191={PROVED:#x}"]
-        if self.transactions:
-            reader += ["--open-pinholes", "icqgate"]
-        self.reader = Logged(self, "gw", "reader", reader)
-        wait_until("the floor program", lambda: "ready" in self.reader.log())
+        self.start_floor("reader", *(("--open-pinholes", "icqgate") if self.transactions else ()), 5190,
+                         f"5191={PROVED:#x}")
         return self
 
     def peers(self, count, at_a_time):
@@ -225,12 +230,13 @@ class Icqgate(WithTable):
         super().close()
 
 
-class Asking(Gateway):
-    name = "icqgate"
+class Answered(Gateway):
+    """Asks a DNS server of the bench by itself, for NAMES names whose answers live for a second."""
+    NAMES = 20
 
     def __init__(self, tools, binary):
         super().__init__(tools, binary, **{
-            "login-host": [f"login{i}.icq.test" for i in range(20)], "ttl-min": 1, "keep": 0,
+            "login-host": [f"login{i}.icq.test" for i in range(self.NAMES)], "ttl-min": 1, "keep": 0,
             "queries-per-minute": 6000})
 
     def __enter__(self):
@@ -239,8 +245,11 @@ class Asking(Gateway):
             os.path.join(self.tools, "answered"), self.path("dns"), DNS, self.path("gw"), "login4",
             str(ANSWER_TTL)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         expect_equal(self.said(), "ready\n", "the DNS server of the bench")
-        self.start_daemon()
+        self.start_asking()
         return self
+
+    def start_asking(self):
+        raise NotImplementedError
 
     def said(self):
         if not select.select([self.server.popen.stdout], [], [], 60)[0]:
@@ -261,25 +270,56 @@ class Asking(Gateway):
             self.server.popen.stdout.close()
 
 
+class Asking(Answered):
+    name = "icqgate"
+
+    def start_asking(self):
+        self.start_daemon()
+
+
+class AskingFloor(Answered):
+    name = "floor"
+
+    def start_asking(self):
+        self.start_daemon().end()  # the table stays
+        self.start_floor("asker", DNS, "icqgate", "login4", self.NAMES, 1_000_000 // self.NAMES)
+
+
 class Holding(Gateway):
     """Its own questions go to a host that has no DNS server: all that it learns it learns from held answers."""
     name = "icqgate"
 
-    def __init__(self, tools, binary):
+    def __init__(self, tools, binary, hold=True):
         super().__init__(tools, binary, admin="open", **{
-            "login-host": HELD, "hold-answers": "yes", "dns-server": DNS, "resolver": LOGIN})
+            "login-host": HELD, "hold-answers": "yes" if hold else "no", "dns-server": DNS, "resolver": LOGIN})
+        self.hold = hold
 
     def __enter__(self):
         super().__enter__()
-        self.start_daemon()
+        self.start_reader()
         return self
+
+    def start_reader(self):
+        self.start_daemon()
 
     def ask(self, name, count, addresses, **options):
         before = self.queued_in(NAMES_QUEUE)
         result = super().ask(name, count, addresses, **options)
-        expect_equal(self.queued_in(NAMES_QUEUE) - before, count if name == HELD else 0,
-                     f"answers for {name} that were held")
+        expect_equal(self.queued_in(NAMES_QUEUE) - before, count if name == HELD and self.hold else 0,
+                     f"{self.name}: answers for {name} that were held")
         return result
+
+
+class HoldingFloor(Holding):
+    name = "floor"
+
+    def __init__(self, tools, binary, transactions):
+        super().__init__(tools, binary)
+        self.transactions = transactions
+
+    def start_reader(self):
+        self.start_daemon().end()  # the table stays
+        self.start_floor("reader", *(("--add-answers", "icqgate") if self.transactions else ()), NAMES_QUEUE)
 
 
 class Dnsmasq(Gateway):

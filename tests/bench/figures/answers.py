@@ -6,6 +6,9 @@ about 20 answers a second can be measured, and one at a time (load/answered.c). 
 arrival at the gateway's interface to the nftables event of the eighth element. So its wake-up, its reading of the
 answer and its decision count too.
 
+The floor (floor/asker.c) asks for the same names and puts what comes into the same set by one bare transaction: what
+this kernel's way costs whoever goes it, waking up included.
+
 dnsmasq has no such moment of its own. Its added time is how much later a client has its answer through a forwarder with
 nftset= than through one without: wake-ups and forwarding are in both and cancel, which favours dnsmasq. The second row
 shows the interval of icqgate's row for dnsmasq as well. Its set is empty before every answer, nearly: best for it. All
@@ -15,7 +18,7 @@ answers come after a pause, so that none finds warmer caches than another.
 import statistics
 
 from figure import Side, figure, percentile
-from gateways import Asking, Dnsmasq
+from gateways import Asking, AskingFloor, Dnsmasq
 from handles import expect
 
 US = 1000  # nanoseconds
@@ -32,32 +35,39 @@ def added_times(runs):
     return added
 
 
-def measure(bench, id, icqgate, dnsmasq, count, few, goal, what):
+def measure(bench, id, icqgate, floor, dnsmasq, count, few, goal, what):
     runs = bench.sides(
         id,
         Side("icqgate", lambda: percentile(icqgate.answered(count), 0.5) / US),
+        Side("floor", lambda: percentile(floor.answered(count), 0.5) / US),
         Side("nftset", lambda: p50(dnsmasq.forwarded("nftset", few), "times")),
         Side("plain", lambda: p50(dnsmasq.forwarded("plain", count), "times")),
         Side("watched", lambda: p50(dnsmasq.forwarded("nftset", few, watch="addresses"), "inserted")))
-    samples = {"icqgate": runs["icqgate"], ADDED: added_times(runs), INTERVAL: runs["watched"],
+    samples = {"icqgate": runs["icqgate"], "floor": runs["floor"], ADDED: added_times(runs), INTERVAL: runs["watched"],
                "dnsmasq nftset, client": runs["nftset"], "dnsmasq, client": runs["plain"]}
     bench.compare(id, what, "us", samples, ADDED, ("at most", goal))
     bench.compare(id, what, "us", samples, INTERVAL)
+    bench.compare(id, what, "us", samples, "floor")
+    bench.compare(id, f"{what}: the floor itself", "us", samples, ADDED, ours="floor")
 
 
 @figure("P1", "P2")
 def answers(bench, wanted):
-    with bench.standing(Dnsmasq(bench.tools), Asking(bench.tools, bench.binary)) as (dnsmasq, icqgate):
+    with bench.standing(Dnsmasq(bench.tools), Asking(bench.tools, bench.binary),
+                        AskingFloor(bench.tools, bench.binary)) as (dnsmasq, icqgate, floor):
         count = bench.size(100)
-        icqgate.answered(50)  # warm: and the questions for AAAA are over
+        for asking in (icqgate, floor):
+            asking.answered(50)  # warm: and the questions for AAAA are over
         dnsmasq.forwarded("nftset", 50)
         if "P1" in wanted:
-            measure(bench, "P1", icqgate, dnsmasq, count, count, 0.1, "DNS answer, 8 addresses in the kernel, p50")
+            measure(bench, "P1", icqgate, floor, dnsmasq, count, count, 0.1, "DNS answer, 8 addresses in the kernel, p50")
         if "P2" in wanted:
             bench.say("P2: 50000 prefixes")
-            icqgate.add_prefixes("icqgate")
+            for asking in (icqgate, floor):
+                asking.add_prefixes("icqgate")
             dnsmasq.add_prefixes("dnsmasq")
-            icqgate.answered(50)
-            measure(bench, "P2", icqgate, dnsmasq, count, 1, 0.001, "the same beside 50000 prefixes, p50")
+            for asking in (icqgate, floor):
+                asking.answered(50)
+            measure(bench, "P2", icqgate, floor, dnsmasq, count, 1, 0.001, "the same beside 50000 prefixes, p50")
             icqgate.expect_prefixes("icqgate")
             dnsmasq.expect_prefixes("dnsmasq")

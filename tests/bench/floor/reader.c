@@ -2,26 +2,20 @@
 // The floor: the smallest program that could read icqgate's queues. Every packet gets ACCEPT at once, nothing
 // is looked at, nothing remembered, nothing can go wrong gracefully.
 //
-// usage: reader [--open-pinholes TABLE] QUEUE[=MARK]...
+// usage: reader [--open-pinholes TABLE | --add-answers TABLE] QUEUE[=MARK]...
 //   =MARK           the verdict sets this packet mark (icqgate's for a peer who has proved himself, so that
-//   nothing
-//                   of his flow is queued again)
+//                   nothing of his flow is queued again)
 //   --open-pinholes one bare nf_tables transaction before the verdict of a packet that announces a port: adds
 //                   source address . port to the set `pinholes`, and waits for the kernel's answer
+//   --add-answers   the same before the verdict of a DNS answer with 8 addresses: adds them to the set
+//   `login4`
 // Prints "ready" and ends with a signal.
-#include <arpa/inet.h>
-#include <errno.h>
-#include <libmnl/libmnl.h>
-#include <linux/netfilter.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
+#define _GNU_SOURCE
 #include <linux/netfilter/nfnetlink_queue.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 
-enum { kMostQueues = 8, kRoom = 0x11000 };
+#include "netfilter.h"
+
+enum { kMostQueues = 8, kRoom = 0x11000, kTimeoutMs = 600000, kLoginPort = 5190 };
 
 struct Queue {
   uint16_t number;
@@ -31,35 +25,13 @@ struct Queue {
 
 static struct Queue queues[kMostQueues];
 static size_t queue_count;
-static const char* table;
-static struct mnl_socket* transactions;
-
-static void die(const char* what) {
-  perror(what);
-  exit(1);
-}
-
-static struct nlmsghdr* put(void* where, uint16_t type, uint16_t flags, uint8_t family, uint16_t resource) {
-  struct nlmsghdr* header = mnl_nlmsg_put_header(where);
-  header->nlmsg_type = type;
-  header->nlmsg_flags = NLM_F_REQUEST | flags;
-  struct nfgenmsg* extra = mnl_nlmsg_put_extra_header(header, sizeof *extra);
-  extra->nfgen_family = family;
-  extra->version = NFNETLINK_V0;
-  extra->res_id = htons(resource);
-  return header;
-}
-
-static struct mnl_socket* open_netfilter(void) {
-  struct mnl_socket* opened = mnl_socket_open(NETLINK_NETFILTER);
-  if (opened == NULL || mnl_socket_bind(opened, 0, MNL_SOCKET_AUTOPID) < 0) die("netlink socket");
-  return opened;
-}
+static int opens_pinholes, adds_answers;
+static struct Transaction transaction;
 
 static void bind_queue(struct mnl_socket* to, uint16_t number) {
   char buffer[1024] = {0};
   struct nlmsghdr* header =
-      put(buffer, NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_CONFIG, NLM_F_ACK, AF_UNSPEC, number);
+      put_message(buffer, NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_CONFIG, NLM_F_ACK, AF_UNSPEC, number);
   const struct nfqnl_msg_config_cmd command = {.command = NFQNL_CFG_CMD_BIND, .pf = htons(AF_UNSPEC)};
   mnl_attr_put(header, NFQA_CFG_CMD, sizeof command, &command);
   const struct nfqnl_msg_config_params params = {.copy_range = htonl(0xffff), .copy_mode = NFQNL_COPY_PACKET};
@@ -67,9 +39,9 @@ static void bind_queue(struct mnl_socket* to, uint16_t number) {
   mnl_attr_put_u32(header, NFQA_CFG_QUEUE_MAXLEN, htonl(8192));
   mnl_attr_put_u32(header, NFQA_CFG_FLAGS, htonl(NFQA_CFG_F_GSO));
   mnl_attr_put_u32(header, NFQA_CFG_MASK, htonl(NFQA_CFG_F_GSO));
-  if (mnl_socket_sendto(to, header, header->nlmsg_len) < 0) die("bind queue");
+  if (mnl_socket_sendto(to, header, header->nlmsg_len) < 0) fail("bind queue");
   const ssize_t size = mnl_socket_recvfrom(to, buffer, sizeof buffer);
-  if (size < 0 || mnl_cb_run(buffer, (size_t)size, 0, 0, NULL, NULL) < 0) die("bind queue");
+  if (size < 0 || mnl_cb_run(buffer, (size_t)size, 0, 0, NULL, NULL) < 0) fail("bind queue");
 }
 
 static uint32_t number_at(const unsigned char* at, int bytes) {
@@ -90,31 +62,21 @@ static const unsigned char* announced_port(const unsigned char* packet, size_t s
   return flap + 16 + 12 + 6;
 }
 
-static void open_pinhole(const unsigned char* source, const unsigned char* port) {
-  char buffer[1024] = {0};
-  char* at = buffer;
-  at += put(at, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES)->nlmsg_len;
-  struct nlmsghdr* header =
-      put(at, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_ACK, NFPROTO_INET, 0);
-  mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_TABLE, table);
-  mnl_attr_put_strz(header, NFTA_SET_ELEM_LIST_SET, "pinholes");
-  struct nlattr* list = mnl_attr_nest_start(header, NFTA_SET_ELEM_LIST_ELEMENTS);
-  struct nlattr* entry = mnl_attr_nest_start(header, NFTA_LIST_ELEM);
-  struct nlattr* key = mnl_attr_nest_start(header, NFTA_SET_ELEM_KEY);
-  unsigned char value[8] = {0};
-  memcpy(value, source, 4);
-  memcpy(value + 4, port, 2);
-  mnl_attr_put(header, NFTA_DATA_VALUE, sizeof value, value);
-  mnl_attr_nest_end(header, key);
-  const uint32_t timeout[2] = {0, htonl(600000)};
-  mnl_attr_put(header, NFTA_SET_ELEM_TIMEOUT, sizeof timeout, timeout);
-  mnl_attr_nest_end(header, entry);
-  mnl_attr_nest_end(header, list);
-  at += header->nlmsg_len;
-  at += put(at, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES)->nlmsg_len;
-  if (mnl_socket_sendto(transactions, buffer, (size_t)(at - buffer)) < 0) die("transaction");
-  const ssize_t size = mnl_socket_recvfrom(transactions, buffer, sizeof buffer);
-  if (size < 0 || mnl_cb_run(buffer, (size_t)size, 0, 0, NULL, NULL) < 0) die("transaction");
+static void before_verdict(const unsigned char* packet, size_t size) {
+  if (opens_pinholes) {
+    const unsigned char* port = announced_port(packet, size);
+    uint16_t value;
+    if (port == NULL) return;
+    memcpy(&value, port, sizeof value);
+    add_addresses(&transaction, "pinholes", packet + 12, 1, 0, value, kTimeoutMs);
+  }
+  const size_t start = (packet[0] & 15u) * 4u + 8;
+  if (adds_answers && size > start) {
+    const unsigned char* addresses = answer_addresses(packet + start, size - start);
+    if (addresses == NULL) return;
+    add_addresses(&transaction, "login4", addresses, kAnswerAddresses, kRecordSize, htons(kLoginPort),
+                  kTimeoutMs);
+  }
 }
 
 // A verdict message for the packet message `got`; -> its size, 0 if that is none.
@@ -129,12 +91,9 @@ static size_t answer(const struct nlmsghdr* got, char* out) {
     if (mnl_attr_get_type(attribute) == NFQA_PAYLOAD) payload = attribute;
   }
   if (packet == NULL) return 0;
-  if (table != NULL && payload != NULL) {
-    const unsigned char* bytes = mnl_attr_get_payload(payload);
-    const unsigned char* port = announced_port(bytes, mnl_attr_get_payload_len(payload));
-    if (port != NULL) open_pinhole(bytes + 12, port);
-  }
-  struct nlmsghdr* header = put(out, NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_VERDICT, 0, AF_UNSPEC, number);
+  if (payload != NULL) before_verdict(mnl_attr_get_payload(payload), mnl_attr_get_payload_len(payload));
+  struct nlmsghdr* header =
+      put_message(out, NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_VERDICT, 0, AF_UNSPEC, number);
   const struct nfqnl_msg_verdict_hdr verdict = {.verdict = htonl(NF_ACCEPT), .id = packet->packet_id};
   mnl_attr_put(header, NFQA_VERDICT_HDR, sizeof verdict, &verdict);
   for (size_t i = 0; i < queue_count; ++i)
@@ -145,8 +104,10 @@ static size_t answer(const struct nlmsghdr* got, char* out) {
 
 int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
-    if (strcmp(argv[i], "--open-pinholes") == 0 && i + 1 < argc) {
-      table = argv[++i];
+    opens_pinholes |= strcmp(argv[i], "--open-pinholes") == 0;
+    adds_answers |= strcmp(argv[i], "--add-answers") == 0;
+    if (argv[i][0] == '-' && i + 1 < argc) {
+      transaction.table = argv[++i];
       continue;
     }
     char* end;
@@ -159,11 +120,11 @@ int main(int argc, char** argv) {
                                            .mark = *end == '=' ? (uint32_t)strtoul(end + 1, NULL, 0) : 0};
   }
   if (queue_count == 0 || queue_count > kMostQueues) {
-    fprintf(stderr, "usage: %s [--open-pinholes TABLE] QUEUE[=MARK]...\n", argv[0]);
+    fprintf(stderr, "usage: %s [--open-pinholes TABLE | --add-answers TABLE] QUEUE[=MARK]...\n", argv[0]);
     return 2;
   }
   struct mnl_socket* packets = open_netfilter();
-  transactions = open_netfilter();
+  transaction.netlink = open_netfilter();
   const int fd = mnl_socket_get_fd(packets);
   const int room = 16 * 1024 * 1024;
   setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
@@ -178,7 +139,7 @@ int main(int argc, char** argv) {
     const ssize_t size = recv(fd, buffer, sizeof buffer, 0);
     if (size < 0) {
       if (errno == EINTR || errno == ENOBUFS) continue;
-      die("receive");
+      fail("receive");
     }
     char verdicts[8192];
     size_t used = 0;
@@ -186,6 +147,6 @@ int main(int argc, char** argv) {
     for (const struct nlmsghdr* got = (const struct nlmsghdr*)buffer;
          mnl_nlmsg_ok(got, left) && used + 64 < sizeof verdicts; got = mnl_nlmsg_next(got, &left))
       used += answer(got, verdicts + used);
-    if (used != 0 && send(fd, verdicts, used, 0) < 0) die("verdict");
+    if (used != 0 && send(fd, verdicts, used, 0) < 0) fail("verdict");
   }
 }
