@@ -17,10 +17,11 @@ struct Command {
   std::string_view summary;
 };
 
-constexpr std::array<Command, 5> kCommands{{
+constexpr std::array<Command, 6> kCommands{{
     {"run", &icqgate::daemon::run, "follow sessions, open what they need, check who comes (the service)"},
     {"emit", &icqgate::cli::emit, "print a static nftables ruleset"},
     {"check", &icqgate::cli::check, "check the configuration"},
+    {"doctor", &icqgate::cli::doctor, "look for what is in ICQ's way on this host, and say what helps"},
     {"status", &icqgate::cli::status, "show what the running service knows"},
     {"trace", &icqgate::cli::trace, "run the same engine over a capture file"},
 }};

@@ -6,8 +6,10 @@
 
 #include "cli/arguments.hpp"
 #include "cli/commands.hpp"
+#include "cli/host_facts.hpp"
 #include "cli/replacement.hpp"
 #include "config/ruleset_options.hpp"
+#include "doctor/examine.hpp"
 #include "sys/file.hpp"
 #include "sys/ruleset_loader.hpp"
 
@@ -19,15 +21,18 @@ namespace {
 
 void help(const po::options_description& own) {
   std::fputs(
-      fmt::format("usage: icqgate check [--config FILE] [CONFIGURATION OPTIONS]\n\n"
-                  "Says everything that is wrong in the configuration, with line and column. As root it also "
-                  "shows the ruleset\nof the service to the kernel without loading it.\n\n{}\n"
-                  "configuration, as KEY = VALUE in the file or here:\n{}\n"
-                  "examples:\n"
-                  "  icqgate check\n"
-                  "  icqgate check --config new.conf && cp new.conf {}\n"
-                  "  icqgate check --port-range 24000-24099 --lan eth1\n",
-                  fmt::streamed(own), config::options_help(), kDefaultFile)
+      fmt::format(
+          "usage: icqgate check [--config FILE] [CONFIGURATION OPTIONS]\n\n"
+          "Says everything that is wrong in the configuration, with line and column. As root it also "
+          "shows the ruleset\nof the service to the kernel without loading it, and warns of interfaces that "
+          "do "
+          "not exist and ports of\nport-range that are taken (icqgate doctor looks at the rest).\n\n{}\n"
+          "configuration, as KEY = VALUE in the file or here:\n{}\n"
+          "examples:\n"
+          "  icqgate check\n"
+          "  icqgate check --config new.conf && cp new.conf {}\n"
+          "  icqgate check --port-range 24000-24099 --lan eth1\n",
+          fmt::streamed(own), config::options_help(), kDefaultFile)
           .c_str(),
       stdout);
 }
@@ -72,6 +77,9 @@ int check(const std::vector<std::string>& arguments) {
                  stderr);
       return 1;
     }
+    for (const auto& finding :
+         doctor::examine_configuration(*config, configuration_facts(*config, source->file)))
+      std::fputs(fmt::format("icqgate: warning: {}; {}\n", finding.what, finding.follows).c_str(), stderr);
   }
   const bool there = !source->file.empty();
   std::puts(fmt::format(

@@ -15,4 +15,14 @@ enum class DryRun { No, Yes };
 // service: reads all sets of the tables named first, 350 ms beside a large set.
 [[nodiscard]] Result<Done, std::string> load_ruleset(const std::string& text, DryRun dry_run);
 
+// All tables of this network namespace, as `nft -s -a list ruleset` prints them and as the same with `-j`.
+// Changes nothing. Another program's change between the two shows as rules in one and not in the other. The
+// JSON may be cut short by such a change (nft 1.0.6): ask again. Reads all sets with their elements. Standard
+// error is shut meanwhile: for one thread only.
+struct RulesetListing {
+  std::string json;
+  std::string text;
+};
+[[nodiscard]] Result<RulesetListing, std::string> list_ruleset();
+
 }  // namespace icqgate::sys
