@@ -81,15 +81,16 @@ doctor::Spans v4_of(const std::vector<std::string>& patterns, bool networks) {
 }
 
 void read_kernel(const config::Config& config, doctor::Facts& facts) {
-  facts.conntrack = sys::sysctl("net/netfilter/nf_conntrack_max").has_value();
-  facts.most_flows = sys::sysctl_number("net/netfilter/nf_conntrack_max").value_or(0);
-  facts.flows = sys::sysctl_number("net/netfilter/nf_conntrack_count").value_or(0);
   const auto options = config::ruleset_options(config);
   if (const auto loaded = sys::load_ruleset(
           replacement_of(options.table) + nft::dynamic_ruleset(options, nft::Loading::Awake),
           sys::DryRun::Yes);
       !loaded && !facts.service_running)  // a running service may own its table
     facts.ruleset_fault = loaded.error().substr(0, loaded.error().find('\n'));
+  // After that, which loads the module where it is one.
+  facts.conntrack = sys::sysctl("net/netfilter/nf_conntrack_max").has_value();
+  facts.most_flows = sys::sysctl_number("net/netfilter/nf_conntrack_max").value_or(0);
+  facts.flows = sys::sysctl_number("net/netfilter/nf_conntrack_count").value_or(0);
   // No table of anybody's is named like this: here a name has no '-'.
   facts.queue_statement =
       sys::load_ruleset("table inet icqgate-probe { chain c { queue num 1 bypass; }; }", sys::DryRun::Yes)

@@ -160,8 +160,8 @@ std::vector<Finding> examine_filters(const Situation& situation) {
     const auto untracked = struck_by(walks, *base.base, [](Deed deed) { return deed == Deed::NoTrack; });
     std::vector<Struck> flows;
     for (const auto& [traffic, hits] : walks)
-      for (const Hit& hit : hits)
-        if (hit.deed == Deed::Flow) flows.push_back({hit, &traffic});
+      for (const Hit& hit : hits)  // the kernel offloads no flow before it is established
+        if (hit.deed == Deed::Flow && !traffic.fresh.value_or(false)) flows.push_back({hit, &traffic});
     if (!drops.empty()) findings.push_back(dropped(situation, base, drops));
     if (!untracked.empty()) findings.push_back(not_tracked(base, untracked));
     if (!flows.empty()) findings.push_back(offloaded(situation, base, flows));

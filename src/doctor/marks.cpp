@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
+#include <map>
 
 #include "doctor/examine.hpp"
+#include "doctor/needs.hpp"
 #include "doctor/remedy.hpp"
 #include "doctor/traffic.hpp"
 
@@ -20,7 +21,8 @@ constexpr int kBefore = -140;  // our chain `before` of hook prerouting takes ou
 struct Write {
   bool of_flow;
   std::uint32_t changed;
-  bool whole;  // replaces all bits, not to mark anything with ours
+  bool whole;              // replaces all bits, not to mark anything with ours
+  bool sets_none = false;  // a constant without any of ours
 };
 
 // The bits of `value` that are not just those of the mark itself.
@@ -41,18 +43,20 @@ std::uint32_t changed_by(const Json& value, bool of_flow) {
   return mark && mark->of_flow == of_flow ? 0 : kAll;
 }
 
-std::optional<Write> write_of(const Json& statement) {
+std::optional<Write> write_of(const Json& statement, std::uint32_t mask) {
   const Json& mangle = member(statement, "mangle");
   const auto key = mark_test(member(mangle, "key"));
   if (!key) return std::nullopt;
-  const std::uint32_t changed = changed_by(member(mangle, "value"), key->of_flow);
-  return Write{key->of_flow, changed, changed == kAll};
+  const Json& value = member(mangle, "value");
+  const std::uint32_t changed = changed_by(value, key->of_flow);
+  const bool constant = value.is_number_unsigned();
+  return Write{key->of_flow, changed, changed == kAll, constant && (value.get<std::uint32_t>() & mask) == 0};
 }
 
 // A test in front: none of ours gets as far as the write.
 bool guarded(const Rule& rule, std::uint32_t mask) {
   for (const Json& statement : rule.statements) {
-    if (write_of(statement)) return false;
+    if (write_of(statement, mask)) return false;
     const Json& match = member(statement, "match");
     const auto mark = mark_test(member(match, "left"));
     const auto op = text_of(member(match, "op"));
@@ -64,12 +68,35 @@ bool guarded(const Rule& rule, std::uint32_t mask) {
   return false;
 }
 
-enum class Matters { No, Yes };
+// A base chain and what of ICQ's passes it.
+struct Entry {
+  const Base* base;
+  std::vector<Traffic> traffic;
+};
+
+bool before_ours(const Base& base, const config::Config& config) {
+  return base.hook == "ingress" || base.hook == "prerouting" ||
+         (base.hook == "forward" && base.priority < config.priority);
+}
+
+// Whether the rule can be true of some of that, as far as its tests tell; those of marks aside.
+bool concerns(const Entry& entry, const Rule& rule, const Chain& chain, const Ruleset& ruleset,
+              bool new_too) {
+  return std::any_of(entry.traffic.begin(), entry.traffic.end(), [&](const Traffic& traffic) {
+    if (!new_too && traffic.fresh.value_or(false)) return false;
+    return std::all_of(rule.statements.begin(), rule.statements.end(), [&](const Json& statement) {
+      const Json& match = member(statement, "match");
+      if (match.is_null() || mark_test(member(match, "left"))) return true;
+      return test(traffic, text_of(member(match, "op")), member(match, "left"), member(match, "right"),
+                  ruleset, chain) != Truth::No;
+    });
+  });
+}
 
 // Where a change of the packet's mark meets one of ours.
-bool after_ours(const Base& base, const config::Config&) {
-  if (base.hook == "forward") return true;
-  if (base.hook == "prerouting") return base.priority > kBefore;
+bool meets_ours(const Base& base, const config::Config& config, bool sets_none) {
+  if (base.hook == "forward") return !sets_none || base.priority >= config.priority;
+  if (base.hook == "prerouting") return !sets_none && base.priority > kBefore;
   return base.hook == "postrouting" && base.priority <= 0;
 }
 
@@ -92,16 +119,25 @@ struct Use {
 };
 
 std::optional<Use> use_of(const Situation& situation, const Chain& chain, const Rule& rule,
-                          const std::vector<const Base*>& bases) {
+                          const std::vector<const Entry*>& entries) {
   const std::uint32_t mask = nft::marks_of(situation.config.mark_mask).mask;
-  const bool any_forwarded =
-      std::any_of(bases.begin(), bases.end(), [](const Base* one) { return sees_forwarded(*one); });
-  const bool any_after = std::any_of(bases.begin(), bases.end(),
-                                     [&](const Base* one) { return after_ours(*one, situation.config); });
+  const auto any = [&](auto wanted) {
+    return std::any_of(entries.begin(), entries.end(), [&](const Entry* entry) { return wanted(*entry); });
+  };
+  const auto about_ours = [&](const Entry& entry, bool new_too) {
+    return concerns(entry, rule, chain, situation.ruleset, new_too);
+  };
   for (const Json& statement : rule.statements) {
-    if (const auto write = write_of(statement)) {
+    if (const auto write = write_of(statement, mask)) {
       if ((write->changed & mask) == 0 || guarded(rule, mask)) continue;
-      if (write->of_flow ? !any_forwarded : !any_after) continue;
+      // What is written before icqgate has seen a new flow is no matter.
+      const bool matters = any([&](const Entry& entry) {
+        return write->of_flow
+                   ? sees_forwarded(*entry.base) &&
+                         about_ours(entry, !before_ours(*entry.base, situation.config))
+                   : meets_ours(*entry.base, situation.config, write->sets_none) && about_ours(entry, true);
+      });
+      if (!matters) continue;
       return Use{
           fmt::format("this rule {} the bits {:#010x} of {} mark", write->whole ? "overwrites" : "changes",
                       write->changed & mask, write->of_flow ? "ct" : "meta"),
@@ -117,7 +153,13 @@ std::optional<Use> use_of(const Situation& situation, const Chain& chain, const 
     }
     const Json& match = member(statement, "match");
     const auto mark = mark_test(member(match, "left"));
-    if (!mark || (mark->mask & mask) == 0 || (mark->of_flow ? !any_forwarded : !any_after)) continue;
+    if (!mark || (mark->mask & mask) == 0) continue;
+    if (!any([&](const Entry& entry) {
+          return (mark->of_flow ? sees_forwarded(*entry.base)
+                                : meets_ours(*entry.base, situation.config, false)) &&
+                 about_ours(entry, true);
+        }))
+      continue;
     if ((mark->mask & ~mask) == 0) continue;  // asks for ours alone: written for icqgate, or a guard
     if (mark->mask == kAll) {
       // The whole mark: with our bits beside it the value is another one.
@@ -153,7 +195,7 @@ std::uint32_t used_bits(const Situation& situation) {
   for (const auto& [name, chain] : situation.ruleset.chains) {
     for (const Rule& rule : chain.rules) {
       for (const Json& statement : rule.statements) {
-        if (const auto write = write_of(statement); write && !write->whole) used |= write->changed;
+        if (const auto write = write_of(statement, 0); write && !write->whole) used |= write->changed;
         const Json& match = member(statement, "match");
         const auto mark = mark_test(member(match, "left"));
         const Json& right = member(match, "right");
@@ -195,11 +237,17 @@ std::vector<Finding> examine_marks(const Situation& situation) {
   std::vector<Finding> findings;
   const std::uint32_t mask = nft::marks_of(situation.config.mark_mask).mask;
   const auto reached = reached_from(situation.ruleset);
+  std::map<Name, Entry> entries;
+  for (const auto& [name, chain] : situation.ruleset.chains) {
+    if (!chain.base) continue;
+    Entry& entry = entries[name];
+    entry = {&*chain.base, needed_at(chain, situation)};
+  }
   for (const auto& [name, chain] : situation.ruleset.chains) {
     const auto from = reached.find(name);
     if (from == reached.end()) continue;
-    std::vector<const Base*> bases;
-    for (const Name& base : from->second) bases.push_back(&*situation.ruleset.chains.at(base).base);
+    std::vector<const Entry*> bases;
+    for (const Name& base : from->second) bases.push_back(&entries.at(base));
     for (const Rule& rule : chain.rules) {
       const auto use = use_of(situation, chain, rule, bases);
       if (!use) continue;

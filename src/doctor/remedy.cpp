@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 namespace icqgate::doctor {
@@ -14,6 +15,15 @@ std::string shell(const std::string& text) {
   std::string quoted = "'";
   for (const char c : text) quoted += c == '\'' ? std::string{"'\\''"} : std::string{c};
   return quoted + "'";
+}
+
+// A path: quoted only where a shell would take it for something else.
+std::string shell_path(const std::string& path) {
+  const bool plain = std::all_of(path.begin(), path.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/' ||
+           c == '.' || c == '-' || c == '_';
+  });
+  return plain && !path.empty() && path.front() != '-' ? path : shell(path);
 }
 
 std::string iptables_table(const Chain& chain) { return chain.table.substr(0, chain.table.find(' ')); }
@@ -93,16 +103,18 @@ std::string narrow(const Chain& chain, const Rule& rule, const std::string& test
 }
 
 std::string add_key(const Facts& facts, const std::string& key, const std::string& value) {
-  return fmt::format("printf '\\n%s\\n' {} >> {}", shell(key + " = " + value), shell(facts.config_file));
+  return fmt::format("printf '\\n%s\\n' {} >> {}", shell(key + " = " + value), shell_path(facts.config_file));
 }
 
 std::string set_key(const Facts& facts, const std::string& key, const std::string& value) {
-  return fmt::format("sed -i '/^[[:space:]]*{}[[:space:]]*=/d' {} && {}", key, shell(facts.config_file),
+  return fmt::format("sed -i '/^[[:space:]]*{}[[:space:]]*=/d' {} && {}", key, shell_path(facts.config_file),
                      add_key(facts, key, value));
 }
 
 std::string keep(const Chain& base, std::uint32_t mask) {
   if (is_firewalld(base)) return "again after every reload of firewalld, which makes its table anew";
+  if (base.owned)
+    return "the table belongs to a running program, and only that can change it: in its own configuration";
   if (base.table == "fw4")
     return fmt::format("in /usr/share/nftables.d/chain-pre/{}/icqgate.nft: meta mark & {:#010x} != 0 accept",
                        base.name, mask);

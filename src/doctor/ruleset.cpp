@@ -41,11 +41,28 @@ std::pair<std::string, std::string> words_after(std::string_view line, std::stri
 struct Texts {
   std::map<std::tuple<std::string, std::string, std::uint64_t>, std::string> rules;
   std::set<std::pair<std::string, std::string>> owned, dormant;
+  std::map<Name, std::vector<std::string>>
+      devices;  // of chains of hook ingress: nft 1.0.6 has none in its JSON
 };
+
+// type filter hook ingress device "eth0" priority 0; ... devices = { eth0, eth1 } priority 0; ...
+std::vector<std::string> devices_of(std::string_view line) {
+  const auto from = line.find(" device"), to = line.find(" priority ");
+  std::vector<std::string> devices;
+  if (from == std::string_view::npos || to == std::string_view::npos || to < from) return devices;
+  line = line.substr(from + 1, to - from - 1);
+  line.remove_prefix(std::min(line.find(' '), line.size()));
+  while (!line.empty()) {
+    const auto length = std::min(line.find_first_of(" ,\"={}"), line.size());
+    if (length > 0) devices.emplace_back(line.substr(0, length));
+    line.remove_prefix(std::min(length + 1, line.size()));
+  }
+  return devices;
+}
 
 Texts read_texts(std::string_view text) {
   Texts texts;
-  std::string family, table, rule;
+  std::string family, table, chain, rule;
   int depth = 0;  // 1: in a table, 2: in something of it
   bool in_chain = false;
   while (!text.empty()) {
@@ -66,10 +83,14 @@ Texts read_texts(std::string_view text) {
       } else if (line.find('{') != std::string_view::npos) {
         depth = 2;
         in_chain = line.starts_with("chain ");
+        if (in_chain) chain = words_after(line, "chain ").first;
       }
     } else if (rule.empty() && line == "}") {
       depth = 1;
     } else if (in_chain) {
+      if (rule.empty() && line.starts_with("type "))
+        if (auto devices = devices_of(line); !devices.empty())
+          texts.devices[{family, table, chain}] = std::move(devices);
       constexpr std::string_view kHandle = " # handle ";
       const auto at = line.rfind(kHandle);
       if (!rule.empty()) rule += ' ';
@@ -159,6 +180,9 @@ Result<Ruleset, std::string> read_ruleset(std::string_view json, std::string_vie
       chain.name = name;
       chain.owned = texts.owned.contains({family, table});
       if (what.contains("hook")) chain.base = base_of(what);
+      if (const auto named = texts.devices.find({family, table, name});
+          chain.base && named != texts.devices.end())
+        chain.base->devices = named->second;
     } else if (kind == "set" || kind == "map") {
       if (!changes_by_itself(what)) ruleset.elements[{family, table, name}] = member(what, "elem");
     } else if (kind == "rule") {

@@ -81,8 +81,9 @@ std::vector<Finding> examine_translation(const Situation& situation) {
                                  count == 1 ? "" : "s", words(ports));
       finding.rule = hit.rule->text;
       finding.follows = fmt::format(
-          "peers that want a client of ICQ there {} to that rule's place{}", hit.known ? "get" : "may get",
-          hidden ? ", or, where icqgate's own rule comes first, that place loses the port to ICQ" : "");
+          "a peer that calls a client of ICQ there {} out where that rule sends it{}",
+          hit.known ? "comes" : "may come",
+          hidden ? "; or, where icqgate's own rule comes first, that port is ICQ's for a time" : "");
       // Few: another port serves ICQ as well. All: a rule made for everything, from which ICQ is to be left
       // out.
       if (count < situation.config.port_range.size() && count <= 16) {

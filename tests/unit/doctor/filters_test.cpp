@@ -153,6 +153,30 @@ TEST_CASE("prerouting, ingress, input and output are looked at where they matter
   CHECK(Gateway{}.chain("post", "filter", "postrouting", 0, "drop", {}).of("drop").size() == 1);
 }
 
+TEST_CASE("the device of an ingress chain is read from the text", "[doctor][drop]") {
+  const auto with = [](const std::string& devices) {
+    Gateway gateway;
+    auto read = read_ruleset(
+        R"({"nftables":[{"table":{"family":"netdev","name":"edge"}},{"chain":{"family":"netdev","table":"edge","name":"in",)"
+        R"("handle":1,"type":"filter","hook":"ingress","prio":0,"policy":"accept"}},{"rule":{"family":"netdev",)"
+        R"("table":"edge","chain":"in","handle":2,"expr":[{"match":{"op":"==","left":{"payload":{"protocol":"tcp",)"
+        R"("field":"dport"}},"right":20000}},{"drop":null}]}}]})",
+        "table netdev edge { # handle 1\n\tchain in { # handle 1\n\t\ttype filter hook ingress " + devices +
+            " priority filter; policy accept;\n\t\ttcp dport 20000 drop # handle 2\n\t}\n}\n",
+        "icqgate");
+    REQUIRE(read);
+    gateway.ruleset = std::move(*read);
+    return gateway.of("drop");
+  };
+  const auto found = with("device \"eth0\"");
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].rule == "tcp dport 20000 drop");
+  CHECK(found[0].remedy ==
+        "nft insert rule netdev edge in 'tcp dport 20000-20099 accept comment \"icqgate\"'");
+  CHECK(with("devices = { eth1, eth0 }").size() == 1);
+  CHECK(with("device \"eth1\"").empty());
+}
+
 TEST_CASE("a reject of what goes out defeats outbound = auto", "[doctor][reject]") {
   const std::string reject = R"([{"reject":null}])";
   const auto found = Gateway{}.forward({kMarkLine, reject}).findings();

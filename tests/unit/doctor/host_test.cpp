@@ -144,8 +144,18 @@ TEST_CASE("bits of our mask that others write", "[doctor][mark]") {
             .empty());
   // the packet's mark: before ours in prerouting it is taken out, behind it is not
   CHECK(at("prerouting", -150, set_mark(kMetaMark, "1")).empty());
-  CHECK(at("prerouting", -100, set_mark(kMetaMark, "1")).size() == 1);
+  CHECK(at("prerouting", -100, set_mark(kMetaMark, kCtMark)).size() == 1);
+  CHECK(at("prerouting", -100, set_mark(kMetaMark, "1")).empty());
+  CHECK(at("prerouting", -100, set_mark(kMetaMark, "33554432")).size() == 1);
   CHECK(at("forward", -150, set_mark(kMetaMark, kCtMark)).size() == 1);
+  CHECK(at("forward", -150, set_mark(kMetaMark, "1")).empty());  // ours comes on top of it
+  CHECK(at("forward", 0, set_mark(kMetaMark, "1")).size() == 1);
+  // what never is a connection of ICQ's, or is one only before icqgate has seen it
+  const std::string udp = R"({"match":{"op":"==","left":{"meta":{"key":"l4proto"}},"right":"udp"}},)";
+  CHECK(at("postrouting", -150, set_mark(kCtMark, kMetaMark, udp)).empty());
+  const std::string fresh = R"({"match":{"op":"in","left":{"ct":{"key":"state"}},"right":"new"}},)";
+  CHECK(at("prerouting", -150, set_mark(kCtMark, "1", fresh)).empty());
+  CHECK(at("postrouting", -150, set_mark(kCtMark, "1", fresh)).size() == 1);
   CHECK(at("postrouting", 100, set_mark(kMetaMark, "1")).empty());
 }
 
