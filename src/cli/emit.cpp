@@ -12,6 +12,7 @@
 
 #include "cli/arguments.hpp"
 #include "cli/commands.hpp"
+#include "cli/integration.hpp"
 #include "cli/login_addresses.hpp"
 #include "cli/replacement.hpp"
 #include "config/ruleset_options.hpp"
@@ -122,7 +123,8 @@ void help(const po::options_description& own) {
   for (const auto& one : kProfiles) profiles += fmt::format("  {:<10} {}\n", one.name, one.what);
   std::fputs(
       fmt::format(
-          "usage: icqgate emit --profile PROFILE [OPTIONS] [CONFIGURATION OPTIONS]\n\n"
+          "usage: icqgate emit --profile PROFILE [OPTIONS] [CONFIGURATION OPTIONS]\n"
+          "       icqgate emit --integrate FIREWALL [OPTIONS] [CONFIGURATION OPTIONS]\n\n"
           "Prints an nftables ruleset: complete, loadable again and again, the same bytes for the same "
           "options. Needs no\nprivilege, and no network but for --resolve.\n\nprofiles:\n{}\n{}\n"
           "configuration:\n{}\n"
@@ -154,11 +156,32 @@ int write_out(const std::string& text, const std::optional<std::string>& file) {
 
 void say(const std::string& line) { std::fputs(("icqgate: " + line + "\n").c_str(), stderr); }
 
+int integrate(const Arguments& given) {
+  for (const char* const other : {"profile", "resolve", "wide"})
+    if (given.has(other))
+      return wrong_usage("emit", fmt::format("--integrate and --{} exclude each other", other));
+  const auto source = read_configuration(given.text("config"), DefaultFile::Ignore);
+  if (!source) {
+    say(source.error());
+    return 1;
+  }
+  const auto config = config::parse(source->text, source->file, given.configuration);
+  if (!config) return wrong_configuration(config.error());
+  const std::string firewall = given.text("integrate").value_or("");
+  const auto text = integration(firewall, *config);
+  if (!text)
+    return wrong_usage("emit", fmt::format("--integrate: '{}' is no firewall known here; expected one of {}",
+                                           firewall, integration_names()));
+  return write_out(*text, given.text("output"));
+}
+
 }  // namespace
 
 int emit(const std::vector<std::string>& arguments) {
   po::options_description own;
   own.add_options()("profile", po::value<std::string>()->value_name("PROFILE"), "what is allowed, see above")(
+      "integrate", po::value<std::string>()->value_name("FIREWALL"),
+      ("instead of a ruleset: the lines that another firewall needs (" + integration_names() + ")").c_str())(
       "resolve", "put in the addresses that the login hosts' names have now")(
       "output", po::value<std::string>()->value_name("FILE"), "write to FILE instead of standard output")(
       "wide", fmt::format("allow a port-range of more than {} ports", thousands(kMostPorts)).c_str())(
@@ -170,6 +193,7 @@ int emit(const std::vector<std::string>& arguments) {
     help(own);
     return 0;
   }
+  if (given->has("integrate")) return integrate(*given);
   const auto name = given->text("profile");
   if (!name) return wrong_usage("emit", "no --profile");
   const auto* const profile =

@@ -281,6 +281,9 @@ def resolved_names(golden):
 
 def wrong_ways(golden):
     golden.exits(2, "emit", says="no --profile")
+    golden.exits(2, "emit", "--integrate", "shorewall", says="'shorewall' is no firewall known here")
+    golden.exits(2, "emit", "--integrate", "ufw", "--profile", "range", says="exclude each other")
+    golden.exits(1, "emit", "--integrate", "ufw", "--config", "/nonexistent", says="/nonexistent: No such file")
     golden.exits(2, "emit", "--profile", "masquerade", says="'masquerade' is no profile")
     golden.exits(2, "emit", "--profile", "range", "--port-range", "2000-3000", says="--wide")
     golden.exits(2, "emit", "--profile", "range", "--port-range", "3000-2000", says="--port-range")
