@@ -75,6 +75,8 @@ def run_case(one, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="only cases whose name contains one of these")
+    parser.add_argument("--without", action="append", default=[], metavar="WORD",
+                        help="no case whose name begins with it")
     parser.add_argument("--binary", help="the icqgate program to test")
     parser.add_argument("--self-test", action="store_true", help="only the cases that need no icqgate")
     parser.add_argument("--jobs", type=int, default=2, help="cases at a time (2)")
@@ -84,7 +86,8 @@ def main():
     options = parser.parse_args()
     chosen = [one for one in case_module.load_all()
               if one.self_test or not options.self_test
-              if not options.words or any(word in one.name for word in options.words)]
+              if not options.words or any(word in one.name for word in options.words)
+              if not one.name.startswith(tuple(options.without))]
     if options.list:
         for one in chosen:
             print(f"{one.name}\n    {' '.join((one.function.__doc__ or '').split())}")
