@@ -14,36 +14,38 @@ from steps import PEER_UIN, PORT, UIN, UIN2, go_online, peer_gets_in, peer_stays
 OPEN_OUT, SHUT_OUT = 80, 99   # ports that the other firewall lets out, and does not
 OPEN_IN, SHUT_IN = 25, 22     # the same from outside to the client
 PEER_PORT = 42000             # where the peer listens for ICQ
-# What a place of the machine is in the mount namespace: an empty folder.
 STUB = """#!/bin/sh
 echo "$(basename "$0") $*" >>"$ROOM/calls"
 """
 DEAD = ("unreachable", "refused")  # a firewall that rejects with a reset refuses
 
 
-class Room:
-    """A mount namespace in the gateway's network namespace. `places`: folders of the machine that are empty there (and
-    `files`: {path: text}, put there). A program of `stubs` only notes how it was called, unless its text is given."""
+# What is taken over from the machine's /etc: what programs look names up in, and Debian's links to iptables-nft.
+ETC = ("alternatives", "group", "ld.so.cache", "machine-id", "nsswitch.conf", "passwd", "protocols", "services")
 
-    def __init__(self, lab, places=(), files=None, stubs=()):
+
+class Room:
+    """A mount namespace in the gateway's network namespace, with an /etc of its own. `places`: other folders of the
+    machine that are empty there. `stubs`: programs that come before the machine's, {name: text}; without a text such a
+    program only notes how it was called."""
+
+    def __init__(self, lab, places=(), stubs=None):
         self.lab, self.folder = lab, os.path.join(lab.directory, "room")
-        self.bin = os.path.join(self.folder, "bin")
+        self.bin, self.ready = os.path.join(self.folder, "bin"), os.path.join(self.folder, "ready")
         os.makedirs(self.bin)
         lines = []
-        for number, place in enumerate(places):
-            expect(os.path.isdir(place), f"{place}: no such folder; the packages of the tests make it")
+        for number, place in enumerate(["/etc", *places]):
             own = os.path.join(self.folder, str(number))
             os.mkdir(own)
+            if place == "/etc":
+                lines += [f"[ ! -e /etc/{name} ] || cp -a /etc/{name} {own}" for name in ETC]
             lines.append(f"mount --bind {own} {place}")
-        for name in stubs:
-            self.program(name, stubs[name] if isinstance(stubs, dict) else STUB)
-        self.ready = os.path.join(self.folder, "ready")
+        for name, text in (stubs or {}).items():
+            self.program(name, text or STUB)
         self.process = Logged(lab, "gw", "room", ["sh", "-ec", "\n".join(
             [*lines, "mount -t tmpfs run /run", f"touch {self.ready}", "exec sleep infinity"])], own_sys=True)
         wait_until("the mount namespace", lambda: os.path.exists(self.ready) or not self.process.alive())
         expect(self.process.alive(), f"no mount namespace: {self.process.log()}")
-        for path, text in (files or {}).items():
-            self.write(path, text)
 
     def program(self, name, text):
         path = os.path.join(self.bin, name)

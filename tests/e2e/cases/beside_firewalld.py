@@ -46,20 +46,24 @@ def start_firewalld(room):
     return daemon
 
 
-def firewalld(lab, *commands):
-    """Its daemon, with lan0 in the zone internal, wan0 in public, and these permanent settings."""
-    room = Room(lab, places=["/etc/firewalld", "/etc/systemd/system", "/usr/local/sbin", "/var/log"],
-                stubs={"systemctl": SYSTEMCTL})
+def firewalld(lab, *commands, places=(), stubs=None):
+    """Its daemon, with these permanent settings."""
+    room = Room(lab, places=["/usr/local/sbin", "/var/log", *places], stubs={"systemctl": SYSTEMCTL, **(stubs or {})})
+    room.sh("mkdir -p /etc/systemd/system")
     room.write("/etc/firewalld/firewalld.conf", SETTINGS)
     bus = os.path.join(room.folder, "bus")
     room.write(f"{bus}.conf", BUS.replace("@FOLDER@", room.folder))
     room.started("dbus", ["dbus-daemon", f"--config-file={bus}.conf", "--nofork", "--nopidfile"])
     wait_until("the private D-Bus", lambda: os.path.exists(bus))
     daemon = start_firewalld(room)
-    for command in ("--zone internal --add-interface lan0", "--zone public --add-interface wan0", *commands):
+    for command in commands:
         room.sh(f"firewall-cmd --permanent {command}")
-    room.sh("firewall-cmd --reload")
+    if commands:
+        room.sh("firewall-cmd --reload")
     return room, daemon
+
+
+SIDES = ("--zone internal --add-interface lan0", "--zone public --add-interface wan0")
 
 
 def policy(name, ingress, egress, what):
@@ -73,7 +77,7 @@ def beside_firewalld(lab):
     lines of `emit --integrate firewalld` were run, and still after `firewall-cmd --reload` and a restart of firewalld.
     NOT: without them nothing of ICQ passes, not even where a direct rule accepts the mark; other traffic and firewalld's
     other rules are the same before, with and after them; the lines run twice add nothing."""
-    room, daemon = firewalld(lab, *policy("out", "internal", "public", f"--add-port {OPEN_OUT}/tcp"),
+    room, daemon = firewalld(lab, *SIDES, *policy("out", "internal", "public", f"--add-port {OPEN_OUT}/tcp"),
                              *policy("in", "public", "internal", f"--add-port {OPEN_IN}/tcp"))
 
     def rules():
@@ -111,7 +115,7 @@ def beside_firewalld_masquerade(lab):
     """MUST: where firewalld lets the clients out, a hidden client's login, pinhole and peers need no line at all: firewalld
     accepts what is DNATed.
     NOT: the rest stays as firewalld has it; another port of the gateway stays shut."""
-    room, _ = firewalld(lab, *policy("icqgate-out", "internal", "public", "--set-target ACCEPT"))
+    room, _ = firewalld(lab, *SIDES, *policy("icqgate-out", "internal", "public", "--set-target ACCEPT"))
     before = nft_rules(room, "inet firewalld")
     listeners(lab)
     start_icqgate(lab)

@@ -156,10 +156,7 @@ sed -e "/@PRE@/r $ROOM/pre" -e /@PRE@/d "$ROOM/fw4.nft" | nft -f -
 
 
 def fw4(lab, lan, dnat=""):
-    room = Room(lab, places=["/etc", "/usr/share"], stubs={"fw4": PROGRAM})
-    for name in ("protocols", "services"):  # the names of protocols in rules
-        with open(f"/etc/{name}", encoding="ascii", errors="replace") as file:
-            room.write(f"/etc/{name}", file.read())
+    room = Room(lab, places=["/usr/share"], stubs={"fw4": PROGRAM})
     room.write(f"{room.folder}/fw4.nft", FW4.replace("@LAN@", lan).replace("@DNAT@", dnat))
     room.sh("fw4 reload")
     return room

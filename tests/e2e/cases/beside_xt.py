@@ -82,7 +82,7 @@ def beside_docker(lab):
     among them puts the line back.
     NOT: without them nothing of ICQ passes; other traffic and the other rules are the same before, with and after
     them; another start of Docker does not add the line twice."""
-    room = Room(lab, places=["/etc/systemd/system"], stubs=["systemctl"])
+    room = Room(lab, stubs={"systemctl": ""})
     room.sh("iptables-restore", DOCKER)
     lines, before, passed = story(lab, room, "docker", lambda: xt_rules(room))
     expect_equal(set(room.calls()), {"systemctl daemon-reload"}, "what systemd was told")
