@@ -129,7 +129,8 @@ std::string firewalld(const config::Config& config) {
   text +=
       R"(# No rule of firewalld's own matches a mark, and one added with --direct goes to another table, whose accept
 # firewalld's drops all the same. So the line goes into firewalld's table. firewalld makes that anew at every reload
-# and start: a service of its own waits for that (D-Bus tells of it), and puts the line back. From firewalld 2.1 on
+# and start: a service of its own waits for that (D-Bus tells of it), and puts the line back. A connection that begins
+# in between is rejected; those that are open go on. Needs the packages nftables and dbus-bin. From firewalld 2.1 on
 # nobody else may touch the table: there, set NftablesTableOwner=no in /etc/firewalld/firewalld.conf.
 #
 )";
@@ -139,10 +140,10 @@ cat >/usr/local/sbin/icqgate-firewalld <<'END'
 #!/bin/sh
 # Written by `icqgate emit --integrate firewalld`: keeps icqgate's line in firewalld's table.
 put() {
-  firewall-cmd --state >/dev/null 2>&1 || return 0
   nft list chain inet firewalld filter_FORWARD | grep -q 'meta mark & @MASK@ .*accept comment "icqgate"' ||
     nft insert rule inet firewalld filter_FORWARD '@NFT@'
 }
+firewall-cmd --state >/dev/null  # answers once firewalld has made its table
 put
 dbus-monitor --system --profile "type='signal',interface='org.fedoraproject.FirewallD1',member='Reloaded'" |
   while read -r line; do put; done

@@ -39,9 +39,14 @@ esac
 """
 
 
+OWNED = ("dbus-send --system --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.NameHasOwner"
+         " string:org.fedoraproject.FirewallD1")
+
+
 def start_firewalld(room):
+    """Started as systemd takes it: it has its name on the bus, and perhaps no table yet."""
     daemon = room.started("firewalld", ["/usr/sbin/firewalld", "--nofork", "--nopid"])
-    wait_until("firewalld", lambda: room.try_sh("firewall-cmd --state")[0] == 0 or not daemon.alive(), 30, pause=0.2)
+    wait_until("firewalld", lambda: "true" in room.sh(OWNED) or not daemon.alive(), 30)
     expect(daemon.alive(), f"firewalld has ended: {daemon.log()}")
     return daemon
 
@@ -56,6 +61,7 @@ def firewalld(lab, *commands, places=(), stubs=None):
     room.started("dbus", ["dbus-daemon", f"--config-file={bus}.conf", "--nofork", "--nopidfile"])
     wait_until("the private D-Bus", lambda: os.path.exists(bus))
     daemon = start_firewalld(room)
+    room.sh("firewall-cmd --state")
     for command in commands:
         room.sh(f"firewall-cmd --permanent {command}")
     if commands:
@@ -103,7 +109,7 @@ def beside_firewalld(lab):
     again_online(lab)
     daemon.end()
     daemon = start_firewalld(room)
-    room.sh("systemctl restart icqgate-firewalld")  # its unit is PartOf firewalld's
+    room.sh("systemctl restart icqgate-firewalld")  # its unit is PartOf firewalld's, and After it
     check_passes(lines)
     again_online(lab)
     undone(lab, room, lines, before, passed, rules)
