@@ -6,7 +6,6 @@
 #include "nft/ruleset_words.hpp"
 
 namespace icqgate::nft {
-namespace {
 
 void client_sets(std::string& out, const Words& w) {
   if (!w.limited) return;
@@ -21,6 +20,13 @@ void client_sets(std::string& out, const Words& w) {
   one("clients4", "ipv4_addr", w.clients4, "IPv4");
   one("clients6", "ipv6_addr", w.clients6, "IPv6");
 }
+
+std::string closed(std::string table) {
+  if (table.ends_with("\n\n")) table.pop_back();
+  return table + "}\n";
+}
+
+namespace {
 
 void timed_set(std::string& out, const char* name, const char* type, const char* comment) {
   out += fmt::format("\tset {} {{\n\t\tcomment \"{}\"\n\t\ttype {}\n\t\tflags timeout\n\t}}\n\n", name,
@@ -242,12 +248,6 @@ void nat_chains(std::string& out, const RulesetOptions& options, const Words& w)
   });
 }
 
-// The table's end, without the empty line behind its last chain.
-std::string closed(std::string table) {
-  if (table.ends_with("\n\n")) table.pop_back();
-  return table + "}\n";
-}
-
 // Everything of the table but its head.
 std::string dynamic_body(const RulesetOptions& options) {
   const Words w{options};
@@ -287,55 +287,6 @@ std::string dynamic_ruleset(const RulesetOptions& options, Loading loading) {
   std::string out = fmt::format("table inet {} {{\n\tcomment \"{}\"\n", options.table, kTableComment);
   if (loading == Loading::Dormant) out += "\tflags dormant\n";
   return closed(out + '\n' + dynamic_body(options));
-}
-
-std::string static_ruleset(Profile profile, const RulesetOptions& options,
-                           const std::vector<StaticAddress>& addresses) {
-  const Words w{options};
-  std::string out = fmt::format("table inet {} {{\n", options.table);
-  const auto login_set = [&](const char* name, const char* type, bool v4) {
-    out +=
-        fmt::format("\tset {} {{\n\t\tcomment \"login servers\"\n\t\ttype {} . inet_service\n", name, type);
-    std::string elements;
-    for (const auto& [server, comment] : addresses) {
-      if (server.address.is_v4() != v4) continue;
-      if (!elements.empty()) elements += ",\n\t\t             ";
-      elements += fmt::format("{} . {}", to_string(server.address), server.port.get());
-      if (!comment.empty()) elements += fmt::format(" comment \"{}\"", comment);
-    }
-    if (!elements.empty()) out += fmt::format("\t\telements = {{ {} }}\n", elements);
-    out += "\t}\n\n";
-  };
-  login_set("login4", "ipv4_addr", true);
-  login_set("login6", "ipv6_addr", false);
-  client_sets(out, w);
-
-  Chain{out, "pass", "what is allowed has the mark, and its flow as well"}.rule(
-      fmt::format("{} {} accept", w.ct_set(w.marks.verified), w.allow()));
-  {
-    Chain chain{out, "from_lan", "new connections of the clients"};
-    chain.note("the login servers")
-        .rule(fmt::format("{}ip daddr . tcp dport @login4 goto pass", w.client("saddr")))
-        .rule(fmt::format("{}ip6 daddr . tcp dport @login6 goto pass", w.client6("saddr")))
-        .note(profile == Profile::Range ? "peers, who listen in the same range"
-                                        : "peers, who listen anywhere above the well-known ports")
-        .rule(fmt::format("meta nfproto ipv4 {}tcp dport {} goto pass", w.client("saddr"),
-                          profile == Profile::Range ? w.ports : "1024-65535"));
-  }
-  if (profile != Profile::Outbound)
-    Chain{out, "to_lan", "new connections of peers to the clients' listening ports"}.rule(
-        fmt::format("meta nfproto ipv4 {}tcp dport {} goto pass", w.client("daddr"),
-                    profile == Profile::Range ? w.ports : "1024-65535"));
-  {
-    Chain forward{out, "forward", ""};
-    forward.hook(fmt::format("filter hook forward priority {}", options.priority))
-        .note("flows allowed before, both ways")
-        .rule(fmt::format("{} {} accept", w.ct_is(w.marks.verified), w.allow()))
-        .rule(fmt::format("ct state new {} iifname {} oifname {} goto from_lan", kOpening, w.lan, w.wan));
-    if (profile != Profile::Outbound)
-      forward.rule(fmt::format("ct state new {} iifname {} oifname {} goto to_lan", kOpening, w.wan, w.lan));
-  }
-  return closed(std::move(out));
 }
 
 }  // namespace icqgate::nft
