@@ -16,6 +16,7 @@
 #include "cli/emit_profile.hpp"
 #include "cli/login_addresses.hpp"
 #include "cli/replacement.hpp"
+#include "cli/ruleset_json.hpp"
 #include "config/ruleset_options.hpp"
 #include "config/static_options.hpp"
 #include "sys/file.hpp"
@@ -35,6 +36,8 @@ po::options_description own_options() {
       "resolve", "put in the addresses that the login hosts' names have now")(
       "output", po::value<std::string>()->value_name("FILE"),
       "write to FILE instead of standard output: all of it or, after a failure, nothing")(
+      "format", po::value<std::string>()->value_name("nft|json"),
+      "json: for `nft -j -f`; without the comments above the rules")(
       "check", "print it only if this kernel takes it; needs root, loads nothing")(
       "wide", fmt::format("allow a port-range or map of more than {} ports", thousands(kMostPorts)).c_str())(
       "config", po::value<std::string>()->value_name("FILE"),
@@ -149,6 +152,13 @@ int emit(const std::vector<std::string>& arguments) {
   const auto config = config::parse(source->text, source->file, given->configuration);
   if (!config) return wrong_configuration(config.error());
   if (const auto wrong = misfit(*profile, *config, *given)) return wrong_usage("emit", *wrong);
+  const auto format = given->text("format").value_or("nft");
+  if (format != "nft" && format != "json")
+    return wrong_usage("emit", fmt::format("--format: '{}' is no format; expected nft or json", format));
+  const bool as_json = format == "json";
+  if (as_json && !profile->profile)
+    return wrong_usage("emit",
+                       "--format: json has no words for the sets of profile dynamic (typeof); expected nft");
   if (given->has("check") && ::geteuid() != 0) {
     say("--check: the kernel answers root only; without --check no privilege is needed");
     return 1;
@@ -158,7 +168,7 @@ int emit(const std::vector<std::string>& arguments) {
   const auto table = profile->profile ? static_table(*profile, *config, given->has("resolve"), resolved)
                                       : dynamic_table(*config);
   if (!table) return 1;
-  const auto text = emit_header(*profile, *config, resolved) + replacement_of(config->table) + *table;
+  auto text = emit_header(*profile, *config, resolved) + replacement_of(config->table) + *table;
   if (given->has("check")) {
     if (const auto taken = sys::load_ruleset(text, sys::DryRun::Yes); !taken) {
       say(fmt::format("--check: the kernel does not take the ruleset:\n{}", taken.error()));
@@ -166,6 +176,14 @@ int emit(const std::vector<std::string>& arguments) {
     }
   }
   if (const auto opened = opened_in_words(*profile, *config); !opened.empty()) say(opened);
+  if (as_json) {
+    auto json = ruleset_json(*table);
+    if (!json) {
+      say(json.error());
+      return 1;
+    }
+    text = std::move(*json);
+  }
   const auto file = given->text("output");
   return file ? write_to_file(text, *file) : write_to_stdout(text);
 }

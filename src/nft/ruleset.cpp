@@ -7,6 +7,13 @@
 
 namespace icqgate::nft {
 
+std::string closed(std::string table) {
+  if (table.ends_with("\n\n")) table.pop_back();
+  return table + "}\n";
+}
+
+namespace {
+
 void client_sets(std::string& out, const Words& w) {
   if (!w.limited) return;
   const auto one = [&out](const char* name, const char* type, const std::string& elements,
@@ -20,13 +27,6 @@ void client_sets(std::string& out, const Words& w) {
   one("clients4", "ipv4_addr", w.clients4, "IPv4");
   one("clients6", "ipv6_addr", w.clients6, "IPv6");
 }
-
-std::string closed(std::string table) {
-  if (table.ends_with("\n\n")) table.pop_back();
-  return table + "}\n";
-}
-
-namespace {
 
 void timed_set(std::string& out, const char* name, const char* type, const char* comment) {
   out += fmt::format("\tset {} {{\n\t\tcomment \"{}\"\n\t\ttype {}\n\t\tflags timeout\n\t}}\n\n", name,

@@ -104,8 +104,6 @@ class Chain {
   std::string& out_;
 };
 
-// The sets clients4 and clients6, where the configuration limits the clients.
-void client_sets(std::string& out, const Words& w);
 // The table's end, without the empty line behind its last chain.
 [[nodiscard]] std::string closed(std::string table);
 

@@ -10,6 +10,7 @@
 namespace icqgate::nft {
 namespace {
 
+constexpr const char* kInterval = "\t\tflags interval\n";
 constexpr const char* kAllPorts =
     "1024-65535";  // where ICQ's peers listen, if nobody has minimized the range
 
@@ -29,7 +30,7 @@ class Table {
   std::string text() && {
     out_ = fmt::format("table inet {} {{\n", o_.table.table);
     login_sets();
-    client_sets(out_, w_);
+    if (w_.limited) client_sets();
     if (has_proxy(o_.profile)) proxy_sets();
     if (!o_.maps.empty()) map_sets();
     Chain{out_, "pass", "what is allowed has the mark, and its flow as well"}.rule(
@@ -79,12 +80,31 @@ class Table {
     return family == "ip" ? w_.client(direction) : w_.client6(direction);
   }
 
-  void set(const char* name, const char* comment, const char* type, const char* more,
-           const std::vector<std::string>& elements) {
-    out_ += fmt::format("\tset {} {{\n\t\tcomment \"{}\"\n\t\ttype {}\n{}", name, comment, type, more);
+  // What it is for stands above it, not in it: nft's JSON had no comments of sets before 1.0.9, nor
+  // auto-merge.
+  void set(const std::string& name, const char* what, const char* type, const char* flags,
+           const std::vector<std::string>& elements, const char* kind = "set") {
+    out_ += fmt::format("\t# {}\n\t{} {} {{\n\t\ttype {}\n{}", what, kind, name, type, flags);
     if (!elements.empty())
       out_ += fmt::format("\t\telements = {{ {} }}\n", fmt::join(elements, ",\n\t\t             "));
     out_ += "\t}\n\n";
+  }
+
+  // A network within another of the list is left out: an interval set takes no overlap.
+  void client_sets() {
+    const auto one = [&](const char* name, const char* what, const char* type, bool v4) {
+      std::vector<std::string> elements;
+      for (const Subnet& client : o_.table.clients) {
+        const auto holds = [&](const Subnet& other) {
+          return other != client && other.length <= client.length && other.contains(client.address);
+        };
+        if (client.address.is_v4() == v4 && std::ranges::none_of(o_.table.clients, holds))
+          elements.push_back(to_string(client));
+      }
+      set(name, what, type, kInterval, elements);
+    };
+    one("clients4", "who may use it (IPv4)", "ipv4_addr", true);
+    one("clients6", "who may use it (IPv6)", "ipv6_addr", false);
   }
 
   void login_sets() {
@@ -106,8 +126,7 @@ class Table {
       std::vector<std::string> elements;
       for (const IpAddress& proxy : o_.proxies)
         if (proxy.is_v4() == (digit == "4")) elements.push_back(to_string(proxy));
-      set(fmt::format("proxy{}", digit).c_str(), "the proxy", digit == "4" ? "ipv4_addr" : "ipv6_addr", "",
-          elements);
+      set(fmt::format("proxy{}", digit), "the proxy", digit == "4" ? "ipv4_addr" : "ipv6_addr", "", elements);
     });
   }
 
@@ -120,11 +139,9 @@ class Table {
       forwards.push_back(fmt::format("{} : {}", ports, address));
       mapped.push_back(fmt::format("{} . {}", address, ports));
     }
-    out_ += fmt::format(
-        "\tmap forwards {{\n\t\tcomment \"outside port : client, who has the same port\"\n"
-        "\t\ttype inet_service : ipv4_addr\n\t\tflags interval\n\t\telements = {{ {} }}\n\t}}\n\n",
-        fmt::join(forwards, ",\n\t\t             "));
-    set("mapped", "client . its listening ports", "ipv4_addr . inet_service", "\t\tflags interval\n", mapped);
+    set("forwards", "outside port : client, who has the same port", "inet_service : ipv4_addr", kInterval,
+        forwards, "map");
+    set("mapped", "client . its listening ports", "ipv4_addr . inet_service", kInterval, mapped);
   }
 
   // Nobody outside may come with an inside address. A guard looks at ICQ's connections and ports alone.

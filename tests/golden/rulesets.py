@@ -27,7 +27,7 @@ EMITTED = {  # file -> arguments
                           "192.168.7.9", "--login-host", "192.0.2.5", "--login-host", "[2001:db8::5]:5191"],
     "outbound-table.nft": ["--profile", "outbound", "--table", "icq", "--priority", "10", "--mark-mask", "0x30",
                            "--lan", "lan0,lan1", "--wan", "ppp*", "--login-host", "login.example.net,192.0.2.9:443"],
-    "direct-clients.nft": ["--profile", "direct", "--client", "10.1.2.0/24", "--login-host", "192.0.2.5"],
+    "direct-clients.nft": ["--profile", "direct", "--client", "10.1.0.0/16,10.1.2.0/24,10.2.0.0/16", "--login-host", "192.0.2.5"],
     "direct-gateway.nft": ["--profile", "direct", "--client", "10.1.2.0/24,2001:db8:1::/64", *GATEWAY],
     "range-gateway.nft": ["--profile", "range", "--lan", "lan0,lan1", "--wan", "ppp*,eth0", *GATEWAY],
     "outbound-gateway.nft": ["--profile", "outbound", "--policy", "gateway"],
@@ -42,12 +42,16 @@ EMITTED = {  # file -> arguments
 }
 
 
+def kernel_here():
+    return os.geteuid() == 0 and shutil.which("nft") and shutil.which("unshare")
+
+
 def in_namespace(script, **options):
     return subprocess.run(["unshare", "-n", "sh", "-c", script], capture_output=True, check=False, **options)
 
 
 def rulesets(golden):
-    nft = os.geteuid() == 0 and shutil.which("nft") and shutil.which("unshare")
+    nft = kernel_here()
     texts = {RULES / f"{profile}.nft": ["--profile", profile, *arguments] for profile, arguments in SHIPPED.items()}
     texts.update({HERE / "emit" / name: arguments for name, arguments in EMITTED.items()})
     for path, arguments in texts.items():
@@ -69,6 +73,8 @@ def rulesets(golden):
         loaded = in_namespace(f"nft -f {output} && nft -f {output} && nft delete table inet {table} &&"
                               " test -z \"$(nft list ruleset)\"")
         golden.expect(f"{path.name}: loads twice and goes away", loaded.returncode == 0, loaded.stderr.decode())
+        if "dynamic" not in arguments:
+            same_as_json(golden, path.name, arguments, output)
     kept = {path for folder in (RULES, HERE / "emit") for path in folder.glob("*.nft")}
     golden.expect("a ruleset that no options stand for", kept <= {*texts, HERE / "emit" / "outbound-resolved.nft"},
                   f"{kept - set(texts)}")
@@ -79,6 +85,18 @@ def rulesets(golden):
                     asked.stdout.decode())
     else:
         print("not root or no nft: the rulesets were not shown to the kernel")
+
+
+def same_as_json(golden, name, arguments, text_file):
+    """--format json, which replaces its table too, makes of the kernel what the text makes of it."""
+    json_file = golden.folder / "output.json"
+    status, _, errors = golden.run("emit", *arguments, "--format", "json", "--output", str(json_file))
+    golden.expect(f"emit {name} as json: exit status {status}", status == 0, errors)
+    listings = [in_namespace(f"nft -f {text_file} && nft list ruleset"),
+                in_namespace(f"nft -j -f {json_file} && nft -j -f {json_file} && nft list ruleset")]
+    for listing in listings:
+        golden.expect(f"{name} as text and as json: loads", listing.returncode == 0, listing.stderr.decode())
+    golden.same(f"{name} as json", *(listing.stdout.decode() for listing in listings))
 
 
 def explained(golden, name, text):
@@ -149,6 +167,8 @@ WRONG = [  # exit 2, one line
     (["range", "--login-host", "no such"], "--login-host: 'no such'"),
     (["range", "--lan", "eth0"], "--lan: 'eth0'"),
     (["dynamic", "--resolve"], "--resolve: has no effect in profile dynamic; expected"),
+    (["dynamic", "--format", "json"], "--format: json has no words for"),
+    (["range", "--format", "xml"], "--format: 'xml' is no format; expected nft or json"),
     (["dynamic", "--policy", "gateway"], "--policy: has no effect in profile dynamic"),
     (["direct", "--port-range", "2000-2009"], "--port-range: has no effect in profile direct; expected profile range,"),
     (["outbound", "--wide"], "--wide: has no effect in profile outbound"),
@@ -226,11 +246,18 @@ def resolved_names(golden):
         thread.start()
         arguments = ["emit", "outbound", "--resolve", *resolver, "--login-host", "192.0.2.7:443", "--login-host"]
         status, text, errors = golden.run(*arguments, name)
+        json_status, json_text, json_errors = golden.run(*arguments, name, "--format", "json")
         golden.exits(1, *arguments, f"{name},nobody.example.net",
                      says="nobody.example.net did not resolve: A: no such name")
         server.sendto(b"", server.getsockname())
         thread.join(10)
     golden.expect("emit --resolve: exit status", status == 0, errors)
+    golden.expect("emit --resolve --format json: exit status", json_status == 0, json_errors)
+    if kernel_here():
+        listings = [in_namespace(f"nft {option} -f - && nft list ruleset", input=ruleset.encode()).stdout.decode()
+                    for option, ruleset in (("", text), ("-j", json_text))]
+        golden.same("emit --resolve as json", *listings)
+        golden.expect("emit --resolve: names the host", f'203.0.113.9 . 5190 comment "{name}"' in listings[0], listings[0])
     time = r"^# resolved    \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$"
     golden.expect("emit --resolve: no time", re.search(time, text, re.M), text)
     golden.file(HERE / "emit" / "outbound-resolved.nft", re.sub(r"^# resolved.*\n", "", text, flags=re.M))
