@@ -63,8 +63,7 @@ def rulesets(golden):
         silent = golden.run("emit", *arguments, "--output", str(output))
         golden.same(f"emit {path.name} --output", text, output.read_text())
         golden.expect(f"emit {path.name} --output prints", silent[1] == "")
-        if "dynamic" not in arguments:
-            explained(golden, path.name, text)
+        explained(golden, path.name, text)
         if not nft:
             continue
         checked = in_namespace("nft --check -f -", input=text.encode())
@@ -100,9 +99,21 @@ def same_as_json(golden, name, arguments, text_file):
 
 
 def explained(golden, name, text):
-    rules = [line for line in re.findall(r"^\t\t(?!comment|type|flags|elements|auto-merge|#|  ).*", text, re.M)]
-    bare = [line for line in rules if not re.search(r' comment "[^"]{3,}"$', line)]
-    golden.expect(f"{name}: rules without a word of what they are for", len(rules) > 4 and not bare, "\n".join(bare))
+    """Each rule has a comment, or in the table of `run` (which compares rules and their comments message by message) a
+    note above it or above the rules that it stands with."""
+    bare, rules, noted = [], 0, False
+    chains = text[text.index("\n\tchain "):]
+    for line in chains.splitlines():
+        if line.startswith("\tchain "):
+            noted = False
+        elif line.startswith("\t\t# "):
+            noted = True
+        elif line.startswith("\t\t") and not line.startswith("\t\ttype "):
+            rules += 1
+            commented = re.search(r' comment "[^"]{3,}"$', line)
+            if not (noted if "profile dynamic" in text else commented):
+                bare.append(line)
+    golden.expect(f"{name}: rules without a word of what they are for", rules > 4 and not bare, "\n".join(bare))
 
 
 def said(golden):
