@@ -95,6 +95,26 @@ def static_masquerade(lab):
     unreachable(lab.peer, CLIENT2, 20000, "another's port, not by the outside address", timeout=1.0)
 
 
+@case(start=False, masquerade=True, admin="open")
+def static_masquerade_gateway(lab):
+    """Policy gateway, no other filter, no other NAT. MUST: login, peers out, peers in by the mapped ports, and what
+    --also-allow names, masqueraded. NOT: anything else out or in."""
+    lab.nft("delete table ip admin_nat")
+    listeners(lab)
+    load(lab, "masquerade", *MAPS, "--policy", "gateway", "--also-allow", "tcp/80")
+    logins(lab)
+    mark = lab.peer.mark()
+    reachable(lab.client, PEER, 80, "what --also-allow names")
+    expect_equal(lab.peer.wait("accepted", since=mark)["remote"][0], OUTSIDE, "whom the peer sees")
+    reachable(lab.client, PEER, 42000, "a listening peer")
+    reachable(lab.peer, OUTSIDE, 20000, "a client's own port")
+    lab.peer.call("listen", port=81, uin=2)
+    unreachable(lab.client, PEER, 81, "what nothing allows", timeout=1.0)
+    lab.ip_batch("peer", [f"route add 192.168.77.0/24 via {OUTSIDE}"])
+    for port in (80, 20000):
+        unreachable(lab.peer, CLIENT, port, "a client, not by the outside address", timeout=1.0)
+
+
 @case(each={"direct": {"profile": "direct"}, "range": {"profile": "range"}, "any-client": {"profile": "range", "client": None},
             "gateway": {"profile": "range", "policy": ["--policy", "gateway"]}}, start=False)
 def static_spoofed(lab, profile, client="192.168.77.0/24", policy=()):
