@@ -7,6 +7,8 @@
 #include <array>
 #include <set>
 
+#include "config/key.hpp"
+
 namespace icqgate::cli {
 
 namespace {
@@ -31,7 +33,7 @@ struct Scope {
   bool (*fits)(std::optional<Profile>);
   std::string_view expected;
 };
-constexpr std::array<Scope, 10> kScopes{{
+constexpr std::array<Scope, 9> kScopes{{
     {"port-range", true,
      [](std::optional<Profile> p) { return !p || p == Profile::Range || p == Profile::Socks; },
      "profile range, socks or dynamic"},
@@ -51,8 +53,12 @@ constexpr std::array<Scope, 10> kScopes{{
     {"also-allow", true, [](std::optional<Profile> p) { return p.has_value(); }, "any profile but dynamic"},
     {"resolve", false, [](std::optional<Profile> p) { return p.has_value(); },
      "any profile but dynamic, whose sets `icqgate run` fills"},
-    {"peer-check", true, [](std::optional<Profile> p) { return !p; }, "profile dynamic"},
 }};
+
+// Keys that all profiles heed. What is neither here nor above is the service's, so of profile dynamic at
+// most.
+constexpr std::array<std::string_view, 9> kOfAll{"login-host", "login-port", "lan",       "wan",     "client",
+                                                 "table",      "priority",   "mark-mask", "resolver"};
 
 bool on_command_line(const Arguments& given, std::string_view key) {
   const auto option = fmt::format("--{}", key);
@@ -131,6 +137,13 @@ std::optional<std::string> misfit(const ProfileWords& profile, const config::Con
                          scope.expected);
   }
   if (!profile.profile) return std::nullopt;
+  for (const config::Key& key : config::keys()) {
+    const bool known = std::ranges::find(kOfAll, key.name) != kOfAll.end() ||
+                       std::ranges::find(kScopes, key.name, &Scope::option) != kScopes.end();
+    if (!known && on_command_line(given, key.name))
+      return fmt::format("--{}: has no effect in profile {}; expected profile dynamic", key.name,
+                         profile.name);
+  }
   if (on_command_line(given, "also-allow") && config.policy != nft::Policy::Gateway)
     return "--also-allow: has no effect with policy guard, which drops nothing; expected --policy gateway";
   if (nft::has_proxy(*profile.profile) && config.proxies.empty() && !config.proxy_on_gateway)

@@ -188,6 +188,8 @@ WRONG = [  # exit 2, one line
     (["range", "--proxy=10.0.0.1"], "--proxy: has no effect in profile range; expected profile socks or https"),
     (["range", "--proxy-port", "1080"], "--proxy-port: has no effect"),
     (["range", "--also-allow", "tcp/443"], "--also-allow: has no effect with policy guard"),
+    (["range", "--queue-peer", "7"], "--queue-peer: has no effect in profile range; expected profile dynamic"),
+    (["outbound", "--hold-answers"], "--hold-answers: has no effect in profile outbound"),
     (["range", "--policy", "strict"], "--policy: 'strict': expected guard or gateway"),
     (["range", "--policy", "gateway", "--also-allow", "443"], "--also-allow: '443': no '/' in it; expected tcp/PORT"),
     (["range", "--policy", "gateway", "--also-allow", "sctp/443"], "--also-allow: 'sctp/443': neither tcp nor udp"),
