@@ -14,6 +14,7 @@
 #include "cli/commands.hpp"
 #include "cli/emit_header.hpp"
 #include "cli/emit_profile.hpp"
+#include "cli/emit_text.hpp"
 #include "cli/login_addresses.hpp"
 #include "cli/replacement.hpp"
 #include "cli/ruleset_json.hpp"
@@ -42,6 +43,7 @@ po::options_description own_options() {
       "wide", fmt::format("allow a port-range or map of more than {} ports", thousands(kMostPorts)).c_str())(
       "config", po::value<std::string>()->value_name("FILE"),
       "read the configuration from FILE (else none is read)")("help,h", "this text");
+  add_text_options(own);
   return own;
 }
 
@@ -152,6 +154,12 @@ int emit(const std::vector<std::string>& arguments) {
   const auto config = config::parse(source->text, source->file, given->configuration);
   if (!config) return wrong_configuration(config.error());
   if (const auto wrong = misfit(*profile, *config, *given)) return wrong_usage("emit", *wrong);
+  const auto file = given->text("output");
+  if (asks_for_text(*given)) {
+    const auto text = emitted_text(*given, *profile, *config);
+    if (!text) return wrong_usage("emit", text.error());
+    return file ? write_to_file(*text, *file) : write_to_stdout(*text);
+  }
   const auto format = given->text("format").value_or("nft");
   if (format != "nft" && format != "json")
     return wrong_usage("emit", fmt::format("--format: '{}' is no format; expected nft or json", format));
@@ -184,7 +192,6 @@ int emit(const std::vector<std::string>& arguments) {
     }
     text = std::move(*json);
   }
-  const auto file = given->text("output");
   return file ? write_to_file(text, *file) : write_to_stdout(text);
 }
 

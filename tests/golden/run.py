@@ -6,7 +6,7 @@ usage: run.py PROGRAM                  compare; a diff for each file that differ
        run.py PROGRAM --regenerate     write the files anew; look at `git diff` before you believe them
 
 trace/      what `trace` says of each capture, as text and as JSON; the same in every capture format
-emit/       rulesets with options, and ../../rules/: see rulesets.py
+emit/       rulesets with options, and ../../rules/: see rulesets.py; guides and proxies' files: client_texts.py
 status/     what `status` makes of one answer of the service
 """
 
@@ -23,6 +23,7 @@ import threading
 from pathlib import Path
 
 import capture_variants as variants
+import client_texts
 import rulesets
 
 HERE = Path(__file__).resolve().parent
@@ -260,8 +261,8 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         golden = Golden(str(arguments.program.resolve()), arguments.regenerate, Path(folder))
-        for part in (trace_of_captures, trace_of_changes, *rulesets.PARTS, wrong_ways, checked_configuration,
-                     status_of_service):
+        for part in (trace_of_captures, trace_of_changes, *rulesets.PARTS, *client_texts.PARTS, wrong_ways,
+                     checked_configuration, status_of_service):
             part(golden)
     print(f"{golden.checks} checks, {golden.failures} failed")
     return 1 if golden.failures else 0
