@@ -6,7 +6,7 @@
 
 #include "base/result.hpp"
 #include "config/config.hpp"
-#include "nft/ruleset.hpp"
+#include "nft/static_ruleset.hpp"
 
 namespace icqgate::cli {
 

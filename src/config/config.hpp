@@ -13,6 +13,7 @@
 #include "base/result.hpp"
 #include "dns/message.hpp"
 #include "net/address.hpp"
+#include "nft/static_ruleset.hpp"
 
 namespace icqgate::config {
 
@@ -82,6 +83,13 @@ struct Config {
   std::string state =
       "/var/lib/icqgate/state.json";  // state        what a restart continues from; "": nothing
   bool flush_on_exit = false;         // flush-on-exit yes|no
+  // Of `emit` alone; `run` takes them and does nothing with them.
+  nft::Policy policy = nft::Policy::Guard;  // policy       guard | gateway
+  std::vector<nft::Service> also_allowed;   // also-allow   tcp/PORT[-LAST] or udp/..., from lan to wan
+  std::vector<nft::PortMap> maps;           // map          CLIENT=FIRST-LAST
+  std::vector<IpAddress> proxies;           // proxy        its addresses, or
+  bool proxy_on_gateway = false;            //              gateway: it is this one, under any address
+  std::optional<Port> proxy_port;           // proxy-port   (default: 1080 of socks, 3128 of https)
 
   friend bool operator==(const Config&, const Config&) = default;
 };
@@ -102,7 +110,7 @@ struct ConfigError {
 // trimmed; '#' starts a comment; an empty value is an error. Repeatable keys take several values parted by
 // commas; any other key given twice is an error. After 20 errors the list ends with "more errors not shown".
 // Unknown keys are errors and name the nearest known one. Checks across keys too: ttl-min above ttl-max,
-// equal queues, an interface both lan and wan, a client outside any plausible unicast network.
+// equal queues, an interface both lan and wan, maps that overlap or are of no client.
 [[nodiscard]] Result<Config, std::vector<ConfigError>> parse(std::string_view text, std::string_view file,
                                                              const std::vector<std::string>& arguments = {});
 

@@ -86,6 +86,30 @@ class Consistency {
     }
   }
 
+  void maps() {
+    const auto found = said_.values.find("map");
+    if (any_wrong("map", "client") || found == said_.values.end()) return;
+    const auto& given = found->second;  // more than config_.maps where one is written twice
+    for (auto one = given.begin(); one != given.end(); ++one) {
+      const auto map = parse_map(one->text);
+      if (!map) continue;
+      const IpAddress client{map->client};
+      if (!config_.clients.empty() &&
+          std::ranges::none_of(config_.clients, [&](const Subnet& net) { return net.contains(client); }))
+        errors_.add_value(one->place, "map", one->text,
+                          fmt::format("{} is in no network of client", icqgate::to_string(client)),
+                          "an address within client");
+      for (auto other = given.begin(); other != one; ++other) {
+        const auto before = parse_map(other->text);
+        if (!before || *before == *map || before->last < map->first || map->last < before->first) continue;
+        errors_.add_value(one->place, "map", one->text,
+                          fmt::format("ports of it are also in {}", quoted(other->text)),
+                          "ranges that do not overlap");
+        break;
+      }
+    }
+  }
+
  private:
   void different(const char* one, std::uint16_t first, const char* two, std::uint16_t second) {
     if (any_wrong(one, two) || first != second) return;
@@ -141,6 +165,7 @@ void check_consistency(const Config& config, const Said& said, ErrorList& errors
   check.interfaces();
   check.resolvers();
   check.ports();
+  check.maps();
 }
 
 }  // namespace icqgate::config

@@ -125,6 +125,23 @@ Wrong set_peer_check(Config& config, std::string_view text) {
   return std::nullopt;
 }
 
+Wrong set_policy(Config& config, std::string_view text) {
+  if (text != "guard" && text != "gateway") return "";
+  config.policy = text == "guard" ? nft::Policy::Guard : nft::Policy::Gateway;
+  return std::nullopt;
+}
+
+Wrong add_proxy(Config& config, std::string_view text) {
+  if (text != "gateway") return append<&Config::proxies, parse_proxy>(config, text);
+  config.proxy_on_gateway = true;
+  return std::nullopt;
+}
+
+Wrong set_proxy_port(Config& config, std::string_view text) {
+  config.proxy_port = parse_port(text);
+  return config.proxy_port ? std::nullopt : Wrong{""};
+}
+
 constexpr std::string_view kExpectDuration = "a duration such as 90, 90s, 5m, 2h or 1d, from 1s to 30d";
 constexpr std::string_view kExpectKeep = "a duration such as 90, 90s, 5m, 2h or 1d, from 0 to 30d";
 constexpr std::string_view kExpectInterface = "an interface name of 1-15 characters, which may end in *";
@@ -212,6 +229,16 @@ constexpr std::array kKeys{
         "an absolute path of a file, or none", kOnce, set_state},
     Key{"flush-on-exit", "yes|no", "remove the table when the service ends", "no",
         kExpectYesNo, kYesNo, set<&Config::flush_on_exit, parse_yes_no>},
+    Key{"policy", "guard|gateway", "emit: a table beside your own, or the whole forward filter of a small gateway", "guard",
+        "guard or gateway", kOnce, set_policy},
+    Key{"also-allow", "tcp|udp/PORT[-LAST]", "emit, policy gateway: what lan may reach at wan beside ICQ", "",
+        "tcp/PORT, udp/PORT or a range such as tcp/8000-8100", kRepeated, append<&Config::also_allowed, parse_service>},
+    Key{"map", "CLIENT=FIRST-LAST", "emit, profile masquerade: these ports of the outside address are that client's", "",
+        "CLIENT=FIRST-LAST, an IPv4 address and ports within 1024-65535", kRepeated, append<&Config::maps, parse_map>},
+    Key{"proxy", "ADDRESS|gateway", "emit, profiles socks and https: the proxy, or that it runs on this gateway", "",
+        "an IP address, or gateway", kRepeated, add_proxy},
+    Key{"proxy-port", "PORT", "emit: port where the proxy listens for clients; 1080 (socks) or 3128 (https) if absent", "",
+        "a port, 1-65535", kOnce, set_proxy_port},
 };
 // clang-format on
 

@@ -262,6 +262,40 @@ Value<Subnet> parse_client(std::string_view text) {
   return *subnet;
 }
 
+Value<nft::PortMap> parse_map(std::string_view text) {
+  const auto equals = text.find('=');
+  if (equals == std::string_view::npos) return wrong("no '=' in it");
+  const auto client = parse_address(text.substr(0, equals));
+  if (!client) return wrong("what stands before '=' is not an IP address");
+  const auto v4 = client->v4();
+  if (!v4) return wrong("an IPv6 address; ICQ's peers know IPv4 only");
+  if (scope_of(*client) != Scope::Global && scope_of(*client) != Scope::Private)
+    return wrong("no client has such an address");
+  const auto ports = parse_ports(text.substr(equals + 1), Port{1024});
+  if (!ports)
+    return wrong(ports.error().empty() ? "what stands behind '=' is no range of ports" : ports.error());
+  return nft::PortMap{*v4, ports->first, ports->last};
+}
+
+Value<nft::Service> parse_service(std::string_view text) {
+  const auto slash = text.find('/');
+  if (slash == std::string_view::npos) return wrong("no '/' in it");
+  const auto transport = text.substr(0, slash);
+  if (transport != "tcp" && transport != "udp") return wrong("neither tcp nor udp");
+  const auto ports = parse_ports(text.substr(slash + 1), Port{1});
+  if (!ports) return wrong(ports.error().empty() ? "what stands behind '/' is no port" : ports.error());
+  return nft::Service{transport == "tcp" ? nft::Transport::Tcp : nft::Transport::Udp, ports->first,
+                      ports->last};
+}
+
+Value<IpAddress> parse_proxy(std::string_view text) {
+  auto address = parse_server_address(text);
+  if (!address) return address;
+  if (scope_of(*address) == Scope::Loopback || scope_of(*address) == Scope::LinkLocal)
+    return wrong("a loopback or link-local address, which no other host reaches");
+  return address;
+}
+
 std::string to_string(seconds duration) {
   const auto count = duration.count();
   if (count != 0 && count % 86400 == 0) return fmt::format("{}d", count / 86400);

@@ -44,6 +44,13 @@ struct Bounds {
 // A network that clients can be in: not multicast, not loopback, not "everything".
 [[nodiscard]] Value<Subnet> parse_client(std::string_view text);
 
+// CLIENT=FIRST-LAST, an IPv4 address and ports from 1024 on.
+[[nodiscard]] Value<nft::PortMap> parse_map(std::string_view text);
+// "tcp/443", "udp/6000-6010".
+[[nodiscard]] Value<nft::Service> parse_service(std::string_view text);
+// An address that clients on other hosts can reach.
+[[nodiscard]] Value<IpAddress> parse_proxy(std::string_view text);
+
 // "30s", "5m", "2h", "1d": the form parse_duration() takes, in the largest unit that fits exactly.
 [[nodiscard]] std::string to_string(std::chrono::seconds duration);
 

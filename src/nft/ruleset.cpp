@@ -6,6 +6,12 @@
 #include "nft/ruleset_words.hpp"
 
 namespace icqgate::nft {
+
+std::string closed(std::string table) {
+  if (table.ends_with("\n\n")) table.pop_back();
+  return table + "}\n";
+}
+
 namespace {
 
 void client_sets(std::string& out, const Words& w) {
@@ -114,6 +120,7 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
 
   Chain{out, "checked", "a flow that must prove itself: handshakes of TCP pass, payload is inspected"}
       .rule("ip hdrlength . tcp doff . ip length @bare4 goto pass")
+      .note("all else, and only what comes of it passes")
       .rule(fmt::format("goto {}", kPeerChain));
 
   Chain{out, "to_server", "from its first segment on a flow to a server is watched; older ones only pass"}
@@ -121,10 +128,12 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
           "If nobody sees its first segment, the packet keeps this mark, and `after` has the flow only pass.")
       .rule(fmt::format("{} {} {} goto {}", kOpening, w.ct_set(m.watched), w.packet_set(m.watched),
                         kControlChain))
+      .note("of a flow that began unseen")
       .rule("goto pass");
 
   Chain{out, "pending", "its SYN carries nothing yet"}
       .rule("ip hdrlength . tcp doff . ip length != @bare4 drop")
+      .note("from now on this flow has to prove itself")
       .rule(fmt::format("{} goto pass", w.ct_set(m.pending)));
 
   {
@@ -142,7 +151,8 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
                               kTuple, kTuple));
       chain.note("outbound = check: each has to prove that it is ICQ").rule("goto pending");
     } else {
-      chain.rule("ip saddr . ip daddr . tcp dport @peers goto pending")
+      chain.note("a peer whom the server told the client of")
+          .rule("ip saddr . ip daddr . tcp dport @peers goto pending")
           .note(
               "Others are left to the other tables first. What they pass is not ours to police (see "
               "`after`); if")
@@ -153,7 +163,9 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
       for (const Port port : options.login_ports)
         chain.rule(fmt::format("tcp dport {} {} @first_syn {} != @second_syn add @second_syn {{ {} }} accept",
                                port.get(), kTuple, kTuple, kTuple));
-      chain.rule(fmt::format("{} @first_syn goto pending", kTuple))
+      chain.note("the second SYN")
+          .rule(fmt::format("{} @first_syn goto pending", kTuple))
+          .note("the first: remembered")
           .rule(fmt::format("add @first_syn {{ {} }}", kTuple));
     }
   }
@@ -161,7 +173,11 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
   {
     Chain chain{out, "from_lan", ""};
     // Whoever is no client any more since a reload starts nothing: an element that names him may live longer.
-    chain.rule(fmt::format("{} goto control", w.ct_is(m.watched)))
+    chain
+        .note(
+            "flows that are inspected already: control connections, and those that have not proved "
+            "themselves")
+        .rule(fmt::format("{} goto control", w.ct_is(m.watched)))
         .rule(fmt::format("{} goto checked", w.ct_is(m.pending)))
         .note(
             "A listener goes on talking on a connection that conntrack has forgotten: taken for a new one, "
@@ -173,19 +189,23 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
         .note("what a listening client answers to a peer that has not proved itself yet")
         .rule(fmt::format("ct direction reply meta nfproto ipv4 {}tcp sport {} goto checked",
                           w.client("saddr"), w.ports))
+        .note("other answers are none of ours")
         .rule("ct direction reply accept")
+        .note("to the login servers, and to those that they sent this client to")
         .rule(fmt::format("{}ip daddr . tcp dport @login4 goto to_server", w.client("saddr")))
         .rule(fmt::format("{}ip6 daddr . tcp dport @login6 goto to_server", w.client6("saddr")))
         .rule(fmt::format("{}ip saddr . ip daddr . tcp dport @servers4 goto to_server", w.client("saddr")))
         .rule(
             fmt::format("{}ip6 saddr . ip6 daddr . tcp dport @servers6 goto to_server", w.client6("saddr")));
     miss_rules(chain, options, w);
-    chain.rule(fmt::format("{} tcp dport 1024-65535 {}ip saddr @sessions goto to_peer", kOpening,
-                           w.client("saddr")));
+    chain.note("to anybody else, as peers do")
+        .rule(fmt::format("{} tcp dport 1024-65535 {}ip saddr @sessions goto to_peer", kOpening,
+                          w.client("saddr")));
   }
 
   Chain{out, "admit", "a SYN to an open port; with payload (Fast Open) it is none of ours"}
       .rule("ip hdrlength . tcp doff . ip length != @bare4 drop")
+      .note("it has so long to prove itself")
       .rule("update @admitted { ip saddr . tcp sport . ip daddr . tcp dport } goto pass")
       .note("that set is full: a flood; it has to prove itself all the same, only without a deadline")
       .rule("goto pending");
@@ -194,19 +214,22 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
     Chain chain{out, "to_listener", "into the port range: only by a pinhole, and only what proves itself"};
     if (w.limited)
       chain.note("nobody outside may come with an inside address").rule("ip saddr @clients4 drop");
-    chain.rule(fmt::format("{} ip daddr . tcp dport @pinholes goto admit", kOpening))
+    chain.note("an announced port; or one that a client has named to this very peer; nothing else")
+        .rule(fmt::format("{} ip daddr . tcp dport @pinholes goto admit", kOpening))
         .rule(fmt::format("{} ip saddr . ip daddr . tcp dport @returns goto admit", kOpening))
         .rule(fmt::format("{} counter name no_pinhole drop", kOpening))
         .note("of no connection at all: scans")
         .rule("ct state new ip hdrlength . tcp doff . ip length @bare4 counter name no_pinhole drop")
+        .note("handshakes of TCP pass; the first data is inspected, if it comes in time")
         .rule("ip hdrlength . tcp doff . ip length @bare4 goto pass")
         .rule(fmt::format("ip saddr . tcp sport . ip daddr . tcp dport @admitted goto {}", kPeerChain))
         .rule("counter name late reject with tcp reset");
   }
 
-  Chain{out, "to_lan", ""}
+  Chain{out, "to_lan", "flows that are inspected already, as in from_lan"}
       .rule(fmt::format("{} goto control", w.ct_is(m.watched)))
       .rule(fmt::format("{} goto checked", w.ct_is(m.pending)))
+      .note("peers to clients")
       .rule(fmt::format("ct direction original {}tcp dport {} meta nfproto ipv4 goto to_listener",
                         w.client("daddr"), w.ports))
       .note("answers on flows to servers that are older than this table")
@@ -217,12 +240,16 @@ void forward_chains(std::string& out, const RulesetOptions& options, const Words
 
   Chain forward{out, "forward", ""};
   forward.hook(fmt::format("filter hook forward priority {}", options.priority))
+      .note("held DNS answers; else only TCP is looked at")
       .rule("meta l4proto != tcp goto not_tcp")
+      .note("the service has refused this packet's flow")
       .rule(fmt::format("{} counter name refused reject with tcp reset", w.packet_is(m.pending)))
+      .note("a flow that has proved itself, or only passes")
       .rule(fmt::format("{} tcp flags & (fin | syn | rst | ack) != syn {} accept", w.ct_is(m.verified),
                         w.allow()))
       .note("a new connection on the ports of one that proved itself has to do so anew")
       .rule(fmt::format("{} {}", w.ct_is(m.verified), w.ct_set(0)));
+  forward.note("between inside and outside, and nowhere else");
   w.each_pair(options.lan, options.wan, [&](const auto& pair) { forward.rule(pair + " goto from_lan"); });
   w.each_pair(options.wan, options.lan, [&](const auto& pair) { forward.rule(pair + " goto to_lan"); });
 }
@@ -240,12 +267,6 @@ void nat_chains(std::string& out, const RulesetOptions& options, const Words& w)
     chain.rule(fmt::format("meta nfproto ipv4 meta l4proto tcp {} ct mark & {:#010x} != 0 masquerade", pair,
                            w.marks.mask));
   });
-}
-
-// The table's end, without the empty line behind its last chain.
-std::string closed(std::string table) {
-  if (table.ends_with("\n\n")) table.pop_back();
-  return table + "}\n";
 }
 
 // Everything of the table but its head.
@@ -287,55 +308,6 @@ std::string dynamic_ruleset(const RulesetOptions& options, Loading loading) {
   std::string out = fmt::format("table inet {} {{\n\tcomment \"{}\"\n", options.table, kTableComment);
   if (loading == Loading::Dormant) out += "\tflags dormant\n";
   return closed(out + '\n' + dynamic_body(options));
-}
-
-std::string static_ruleset(Profile profile, const RulesetOptions& options,
-                           const std::vector<StaticAddress>& addresses) {
-  const Words w{options};
-  std::string out = fmt::format("table inet {} {{\n", options.table);
-  const auto login_set = [&](const char* name, const char* type, bool v4) {
-    out +=
-        fmt::format("\tset {} {{\n\t\tcomment \"login servers\"\n\t\ttype {} . inet_service\n", name, type);
-    std::string elements;
-    for (const auto& [server, comment] : addresses) {
-      if (server.address.is_v4() != v4) continue;
-      if (!elements.empty()) elements += ",\n\t\t             ";
-      elements += fmt::format("{} . {}", to_string(server.address), server.port.get());
-      if (!comment.empty()) elements += fmt::format(" comment \"{}\"", comment);
-    }
-    if (!elements.empty()) out += fmt::format("\t\telements = {{ {} }}\n", elements);
-    out += "\t}\n\n";
-  };
-  login_set("login4", "ipv4_addr", true);
-  login_set("login6", "ipv6_addr", false);
-  client_sets(out, w);
-
-  Chain{out, "pass", "what is allowed has the mark, and its flow as well"}.rule(
-      fmt::format("{} {} accept", w.ct_set(w.marks.verified), w.allow()));
-  {
-    Chain chain{out, "from_lan", "new connections of the clients"};
-    chain.note("the login servers")
-        .rule(fmt::format("{}ip daddr . tcp dport @login4 goto pass", w.client("saddr")))
-        .rule(fmt::format("{}ip6 daddr . tcp dport @login6 goto pass", w.client6("saddr")))
-        .note(profile == Profile::Range ? "peers, who listen in the same range"
-                                        : "peers, who listen anywhere above the well-known ports")
-        .rule(fmt::format("meta nfproto ipv4 {}tcp dport {} goto pass", w.client("saddr"),
-                          profile == Profile::Range ? w.ports : "1024-65535"));
-  }
-  if (profile != Profile::Outbound)
-    Chain{out, "to_lan", "new connections of peers to the clients' listening ports"}.rule(
-        fmt::format("meta nfproto ipv4 {}tcp dport {} goto pass", w.client("daddr"),
-                    profile == Profile::Range ? w.ports : "1024-65535"));
-  {
-    Chain forward{out, "forward", ""};
-    forward.hook(fmt::format("filter hook forward priority {}", options.priority))
-        .note("flows allowed before, both ways")
-        .rule(fmt::format("{} {} accept", w.ct_is(w.marks.verified), w.allow()))
-        .rule(fmt::format("ct state new {} iifname {} oifname {} goto from_lan", kOpening, w.lan, w.wan));
-    if (profile != Profile::Outbound)
-      forward.rule(fmt::format("ct state new {} iifname {} oifname {} goto to_lan", kOpening, w.wan, w.lan));
-  }
-  return closed(std::move(out));
 }
 
 }  // namespace icqgate::nft

@@ -63,13 +63,4 @@ inline constexpr const char* kNamesChain = "names_queue";
 // The comment of a table that icqgate made: begins with this. A table without is never touched.
 inline constexpr const char* kTableComment = "icqgate";
 
-// Static profiles of `emit` (design.md 3). `addresses`: login servers to put in, with a comment each.
-struct StaticAddress {
-  Endpoint server;
-  std::string comment;
-};
-enum class Profile { Direct, Range, Outbound };
-[[nodiscard]] std::string static_ruleset(Profile profile, const RulesetOptions& options,
-                                         const std::vector<StaticAddress>& addresses);
-
 }  // namespace icqgate::nft

@@ -109,14 +109,14 @@ void name_chains(std::string& out, const RulesetOptions& options, const Words& w
     }
   }
   {
-    Chain chain{out, "not_tcp", ""};
+    Chain chain{out, "not_tcp", "DNS answers may be held; all else is none of ours"};
     if (held)
       for (const auto& lan : options.lan)
         chain.rule(fmt::format("udp sport 53 oifname \"{}\" goto dns_forwarded", lan));
     chain.rule("accept");
   }
   {
-    Chain chain{out, "dns_in", ""};
+    Chain chain{out, "dns_in", held ? "questions of the clients, whoever is asked" : ""};
     chain.hook("filter hook prerouting priority mangle + 11");
     if (held)
       for (const auto& lan : options.lan)

@@ -83,8 +83,8 @@ class Chain {
   Chain(const Chain&) = delete;
   Chain& operator=(const Chain&) = delete;
   ~Chain() { out_ += "\t}\n\n"; }
-  Chain& hook(const std::string& text) {
-    out_ += fmt::format("\t\ttype {}; policy accept;\n", text);
+  Chain& hook(const std::string& text, const char* policy = "accept") {
+    out_ += fmt::format("\t\ttype {}; policy {};\n", text, policy);
     return *this;
   }
   Chain& note(const std::string& text) {
@@ -95,10 +95,17 @@ class Chain {
     out_ += fmt::format("\t\t{}\n", text);
     return *this;
   }
+  // nft takes 128 bytes of comment; no quote may be in it.
+  Chain& rule(const std::string& text, const std::string& comment) {
+    return rule(fmt::format("{} comment \"{}\"", text, comment));
+  }
 
  private:
   std::string& out_;
 };
+
+// The table's end, without the empty line behind its last chain.
+[[nodiscard]] std::string closed(std::string table);
 
 // Parts of the dynamic ruleset about names (ruleset_names.cpp).
 void name_sets(std::string& out);

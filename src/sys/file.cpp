@@ -54,15 +54,15 @@ std::string distrust(const struct stat& file) {
   return {};
 }
 
-// The passing file beside the one to be replaced: opened, empty, ours alone.
-Result<UniqueFd, SysError> open_fresh(const UniqueFd& folder, const std::string& name) {
+// The passing file beside the one to be replaced: opened and empty.
+Result<UniqueFd, SysError> open_fresh(const UniqueFd& folder, const std::string& name, mode_t mode) {
   constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  UniqueFd file{::openat(folder.get(), name.c_str(), kFlags, 0600)};
+  UniqueFd file{::openat(folder.get(), name.c_str(), kFlags, mode)};
   if (!file && errno == EEXIST) {  // a crash left it; O_EXCL again, so that nothing can slip in between
     if (::unlinkat(folder.get(), name.c_str(), 0) != 0) {
       return tl::make_unexpected(SysError{"unlinkat", errno});
     }
-    file.reset(::openat(folder.get(), name.c_str(), kFlags, 0600));
+    file.reset(::openat(folder.get(), name.c_str(), kFlags, mode));
   }
   if (!file) return tl::make_unexpected(SysError{"openat", errno});
   return file;
@@ -106,7 +106,7 @@ Result<std::optional<std::string>, std::string> read_private_file(const std::str
   return refuse(to_string(text.error()));
 }
 
-Result<Done, SysError> write_file_atomically(const std::string& path, std::string_view text) {
+Result<Done, SysError> write_file_atomically(const std::string& path, std::string_view text, FileMode mode) {
   const std::filesystem::path whole{path};
   const std::string name = whole.filename().string();
   const std::string passing = "." + name + ".new";
@@ -116,14 +116,21 @@ Result<Done, SysError> write_file_atomically(const std::string& path, std::strin
   // Held open, so that all steps happen in one folder whatever is renamed above it meanwhile.
   const UniqueFd folder{::open(folder_name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (!folder) return tl::make_unexpected(SysError{"open", errno});
+  struct stat there{};
+  const bool is_there = ::fstatat(folder.get(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0;
+  const bool kept = mode == FileMode::Kept && is_there && S_ISREG(there.st_mode);
   {
-    const auto file = open_fresh(folder, passing);
+    const auto file = open_fresh(folder, passing, mode == FileMode::Kept && !kept ? 0666 : 0600);
     if (!file) return tl::make_unexpected(file.error());
     auto done = write_durably(*file, text);
+    // The owner only where we may; the mode after it, since a change of owner takes bits away.
+    if (done && kept && ::fchown(file->get(), there.st_uid, there.st_gid) != 0 && errno != EPERM)
+      done = tl::make_unexpected(SysError{"fchown", errno});
+    if (done && kept && ::fchmod(file->get(), there.st_mode & 07777) != 0)
+      done = tl::make_unexpected(SysError{"fchmod", errno});
     // A device, a pipe or a folder there is a mistake of who wrote the path: never to be replaced by a file.
-    if (struct stat there{}; done &&
-                             ::fstatat(folder.get(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-                             !S_ISREG(there.st_mode) && !S_ISLNK(there.st_mode)) {
+    if (done && ::fstatat(folder.get(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+        !S_ISREG(there.st_mode) && !S_ISLNK(there.st_mode)) {
       done = tl::make_unexpected(SysError{"not a regular file", S_ISDIR(there.st_mode) ? EISDIR : EEXIST});
     }
     if (done && ::renameat(folder.get(), passing.c_str(), folder.get(), name.c_str()) != 0) {

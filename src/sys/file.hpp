@@ -22,12 +22,17 @@ namespace icqgate::sys {
 [[nodiscard]] Result<std::optional<std::string>, std::string> read_private_file(const std::string& path,
                                                                                 std::size_t most);
 
-// Puts `text` in the place of the file, or makes it, readable by us only. After a crash at any moment the old
+// Who may read and write a file that is put in place: us alone, or whoever might before (a new one: as the
+// umask says).
+enum class FileMode { Private, Kept };
+
+// Puts `text` in the place of the file, or makes it. After a crash at any moment the old
 // file is there, or the new one, whole. A link at `path` itself is replaced, what it points to is not
 // touched. Waits for the disk. Error: the old file is as it was and nothing is left beside it; only where
 // "fsync of the folder" failed is the new file in place already, perhaps not for good. One writer at a time:
 // the name of the passing file is always the same, so that a leftover of a crash does not stay.
-[[nodiscard]] Result<Done, SysError> write_file_atomically(const std::string& path, std::string_view text);
+[[nodiscard]] Result<Done, SysError> write_file_atomically(const std::string& path, std::string_view text,
+                                                           FileMode mode = FileMode::Private);
 
 // Makes a folder that only we may enter, and those above it. One that is there already stays as it is.
 [[nodiscard]] Result<Done, SysError> make_private_directory(const std::string& path);

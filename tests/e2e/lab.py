@@ -62,11 +62,14 @@ class Lab:
     ttl         of the DNS server's answers, seconds
     zones       None: dnsmasq answers. A list: the servers of zones.py do, as `lab.zones` tells them; knot always, and
                 those of "unbound", "gateway" and "nsd" that are named
+    ipv6        every host has an address of 2001:db8:77::/64 (inside) or 2001:db8:98::/64 (outside) too: see six()
     config      keys of icqgate's configuration: {"port-range": "20000-20049", "client": [..]}; None leaves one out
     """
 
-    def __init__(self, binary=None, admin="deny", masquerade=False, offloads=False, ttl=5, zones=None, config=None):
+    def __init__(self, binary=None, admin="deny", masquerade=False, offloads=False, ttl=5, zones=None, config=None,
+                 ipv6=False):
         self.binary, self.admin, self.masquerade, self.offloads, self.ttl = binary, admin, masquerade, offloads, ttl
+        self.ipv6 = ipv6
         self.prefix = f"icq{os.getpid()}-{next(runs)}-"
         self.directory = tempfile.mkdtemp(prefix=self.prefix)
         self.config_path = os.path.join(self.directory, "icqgate.conf")
@@ -118,12 +121,21 @@ class Lab:
                 lines.append(f"route add default via {GATEWAY}")
             elif not self.masquerade:
                 lines.append(f"route add 192.168.77.0/24 via {OUTSIDE}")
+            if self.ipv6:
+                lines += [f"address add {six(a)}/64 dev eth0 nodad" for a in addresses]
+                lines.append(f"route add default via {six(GATEWAY if side == 'lan' else OUTSIDE)}")
             self.ip_batch(role, lines)
         self.ip_batch("gw", ["link set lo up", "link set lan0 up", "link set wan0 up",
                              f"address add {GATEWAY}/24 dev lan0", f"address add {OUTSIDE}/24 dev wan0"])
+        if self.ipv6:
+            self.ip_batch("gw", [f"address add {six(a)}/64 dev {device} nodad"
+                                 for a, device in ((GATEWAY, "lan0"), (OUTSIDE, "wan0"))])
         # One shell for each: on a machine made by software (tests/vm) starting programs is what takes the time.
-        lines = {role: ["set -e", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"] for role in roles}
+        without = [] if self.ipv6 else ["echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"]
+        lines = {role: ["set -e", *without] for role in roles}
         lines["gw"].append("echo 1 > /proc/sys/net/ipv4/ip_forward")
+        if self.ipv6:
+            lines["gw"].append("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")
         if not self.offloads:
             for role, device, side in links:
                 for place, name in ((role, device), ("wire", f"{role}-{side}")):
@@ -282,6 +294,12 @@ class Lab:
             process.close()
         remove_namespaces(self.prefix)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def six(address):
+    """The IPv6 address that a host of the lab has beside this IPv4 one."""
+    inside, last = address.startswith("192.168."), address.rsplit(".", 1)[1]
+    return f"2001:db8:{77 if inside else 98}::{last}"
 
 
 def flatten(element):

@@ -6,7 +6,7 @@ usage: run.py PROGRAM                  compare; a diff for each file that differ
        run.py PROGRAM --regenerate     write the files anew; look at `git diff` before you believe them
 
 trace/      what `trace` says of each capture, as text and as JSON; the same in every capture format
-emit/       rulesets with options; ../../rules/: with none. As root each passes `nft --check` in a namespace of its own
+emit/       rulesets with options, and ../../rules/: see rulesets.py; guides and proxies' files: client_texts.py
 status/     what `status` makes of one answer of the service
 """
 
@@ -14,7 +14,6 @@ import argparse
 import difflib
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -24,21 +23,13 @@ import threading
 from pathlib import Path
 
 import capture_variants as variants
+import client_texts
+import rulesets
 
 HERE = Path(__file__).resolve().parent
-RULES = HERE.parent.parent / "rules"
 LOGIN = ["--login-host", "10.77.2.5"]
 CLIENT = ["--client", "10.77.1.0/24"]
 CAPTURES = ["licq-dc-wan2lan", "climm-dc-lan2wan", "purple-ports"]
-PROFILES = ["dynamic", "direct", "range", "outbound"]
-EMITTED = {  # file -> arguments
-    "range-clients.nft": ["--profile", "range", "--port-range", "24000-24009", "--client", "192.168.1.0/24", "--client",
-                          "192.168.7.9", "--login-host", "192.0.2.5", "--login-host", "[2001:db8::5]:5191"],
-    "outbound-table.nft": ["--profile", "outbound", "--table", "icq", "--priority", "10", "--mark-mask", "0x30",
-                           "--lan", "lan0,lan1", "--wan", "ppp*", "--login-host", "login.example.net,192.0.2.9:443"],
-    "direct-clients.nft": ["--profile", "direct", "--client", "10.1.2.0/24", "--login-host", "192.0.2.5"],
-    "dynamic-masquerade.nft": ["--profile", "dynamic", "--masquerade", "--port-range", "24000", "--peer-check", "off"],
-}
 STATUS = {
     "version": "0.1.0", "table": "icqgate", "uptime": 3725, "queue_form": "native", "timeout_update": "in place",
     "owner": True, "state": "/var/lib/icqgate/state.json",
@@ -202,94 +193,11 @@ def trace_of_changes(golden):
     golden.expect("trace --relative", relative.lstrip().startswith("+0.000000") and "UTC" not in relative, relative)
 
 
-def rulesets(golden):
-    nft = os.geteuid() == 0 and shutil.which("nft") and shutil.which("unshare")
-    texts = {}
-    for profile in PROFILES:
-        texts[RULES / f"{profile}.nft"] = ["--profile", profile]
-    for name, arguments in EMITTED.items():
-        texts[HERE / "emit" / name] = arguments
-    for path, arguments in texts.items():
-        status, text, errors = golden.run("emit", *arguments)
-        golden.expect(f"emit {path.name}: exit status {status}", status == 0, errors)
-        golden.file(path, text)
-        golden.same(f"emit {path.name} again", text, golden.run("emit", *arguments)[1])
-        output = golden.folder / "output.nft"
-        silent = golden.run("emit", *arguments, "--output", str(output))
-        golden.same(f"emit {path.name} --output", text, output.read_text())
-        golden.expect(f"emit {path.name} --output prints", silent[1] == "")
-        if not nft:
-            continue
-        checked = subprocess.run(["unshare", "-n", "nft", "--check", "-f", "-"], input=text.encode(),
-                                 capture_output=True, check=False)
-        golden.expect(f"nft --check {path.name}", checked.returncode == 0, checked.stderr.decode())
-        table = text.split("\ntable inet ", 1)[1].split()[0]
-        script = (f"nft -f {output} && nft -f {output} && nft delete table inet {table} &&"
-                  " test -z \"$(nft list ruleset)\"")
-        loaded = subprocess.run(["unshare", "-n", "sh", "-c", script], capture_output=True, check=False)
-        golden.expect(f"{path.name}: loads twice and goes away", loaded.returncode == 0, loaded.stderr.decode())
-    if not nft:
-        print("not root or no nft: the rulesets were not shown to the kernel")
-    wide = golden.run("emit", "range", "--port-range", "2000-2999")
-    golden.expect("emit range: 1,000 ports need no --wide", wide[0] == 0)
-    wide = golden.run("emit", "range", "--port-range", "2000-3000", "--wide")
-    golden.expect("emit range --wide", wide[0] == 0 and "1,001 ports" in wide[2], wide[2])
-    direct = golden.run("emit", "direct", "--client", "10.1.2.0/24")
-    golden.expect("emit direct warns", "64,512 ports" in direct[2] and "256 clients" in direct[2], direct[2])
-
-
-def resolved_names(golden):
-    """`emit --resolve` with a DNS server of our own, which knows one name and answers in any order."""
-    name, known = "login.example.net", ["203.0.113.9", "127.0.0.1", "203.0.113.5"]
-
-    def answer(query):
-        end = query.index(b"\0", 12)
-        labels, at = [], 12
-        while query[at]:
-            labels.append(query[at + 1:at + 1 + query[at]].decode())
-            at += 1 + query[at]
-        good = ".".join(labels) == name
-        records = b"".join(b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(address) for address in known
-                           ) if good and query[end + 1:end + 3] == b"\0\1" else b""
-        counts = b"\0\1" + (len(records) // 16).to_bytes(2, "big") + bytes(4)
-        return query[:2] + (b"\x81\x80" if good else b"\x81\x83") + counts + query[12:end + 5] + records
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        resolver = ["--resolver", f"127.0.0.1:{server.getsockname()[1]}"]
-
-        def serve():
-            while True:
-                query, client = server.recvfrom(512)
-                if not query:
-                    return
-                server.sendto(answer(query), client)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        arguments = ["emit", "outbound", "--resolve", *resolver, "--login-host", "192.0.2.7:443", "--login-host"]
-        status, text, errors = golden.run(*arguments, name)
-        golden.exits(1, *arguments, f"{name},nobody.example.net",
-                     says="nobody.example.net did not resolve: A: no such name")
-        server.sendto(b"", server.getsockname())
-        thread.join(10)
-    golden.expect("emit --resolve: exit status", status == 0, errors)
-    time = r"^# resolved    \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$"
-    golden.expect("emit --resolve: no time", re.search(time, text, re.M), text)
-    golden.file(HERE / "emit" / "outbound-resolved.nft", re.sub(r"^# resolved.*\n", "", text, flags=re.M))
-
-
 def wrong_ways(golden):
-    golden.exits(2, "emit", says="no --profile")
     golden.exits(2, "emit", "--integrate", "shorewall", says="'shorewall' is no firewall known here")
     golden.exits(2, "emit", "--integrate", "ufw", "--profile", "range", says="exclude each other")
+    golden.exits(2, "emit", "--integrate", "ufw", "--client-guide", says="exclude each other")
     golden.exits(1, "emit", "--integrate", "ufw", "--config", "/nonexistent", says="/nonexistent: No such file")
-    golden.exits(2, "emit", "--profile", "masquerade", says="'masquerade' is no profile")
-    golden.exits(2, "emit", "--profile", "range", "--port-range", "2000-3000", says="--wide")
-    golden.exits(2, "emit", "--profile", "range", "--port-range", "3000-2000", says="--port-range")
-    golden.exits(2, "emit", "--profile", "dynamic", "--resolve", says="--resolve")
-    golden.exits(1, "emit", "--profile", "range", "--config", "/nonexistent", says="/nonexistent: No such file")
-    golden.exits(1, "emit", "--profile", "outbound", "--resolve", "--resolver", "127.0.0.1:9", says="login.icq.com")
     golden.exits(2, "trace", says="no capture file")
     golden.exits(2, "trace", "a", "b", says="more than one")
     golden.exits(2, "trace", "a", "--jsn", says="'--jsn'")
@@ -357,7 +265,7 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         golden = Golden(str(arguments.program.resolve()), arguments.regenerate, Path(folder))
-        for part in (trace_of_captures, trace_of_changes, rulesets, resolved_names, wrong_ways,
+        for part in (trace_of_captures, trace_of_changes, *rulesets.PARTS, *client_texts.PARTS, wrong_ways,
                      checked_configuration, status_of_service):
             part(golden)
     print(f"{golden.checks} checks, {golden.failures} failed")

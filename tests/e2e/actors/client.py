@@ -14,6 +14,7 @@ import oscar
 import resolve
 from direct import Direct
 from process import Actor, spawn
+from tunnel import open_through
 from wire import Ended, Reader, open_connection, reset, retransmits, send_cut
 
 actor = Actor()
@@ -25,8 +26,9 @@ questions = {}  # port -> socket of ask_only(): while it is open the port answer
 class Connection:
     """One FLAP connection. `cut`: how outgoing bytes are cut into segments."""
 
-    def __init__(self, address, port, cut="whole", timeout=4.0, source="0.0.0.0", source_port=0):
-        self.sock, outcome = open_connection(address, port, timeout, source_port, source)
+    def __init__(self, address, port, cut="whole", timeout=4.0, source="0.0.0.0", source_port=0,
+                 via=None):
+        self.sock, outcome = open_through(via, address, port, timeout, source_port, source)
         if not self.sock:
             raise ConnectionError(f"{address}:{port}: {outcome}")
         self.remote = [address, port]
@@ -74,8 +76,8 @@ class Connection:
 
 
 class Session:
-    def __init__(self, name, uin, source="0.0.0.0"):
-        self.name, self.uin, self.source = name, uin, source
+    def __init__(self, name, uin, source="0.0.0.0", via=None):
+        self.name, self.uin, self.source, self.via = name, uin, source, via
         self.bos = None
         self.buddies = {}
         self.services = []
@@ -84,7 +86,7 @@ class Session:
 
     def log_in(self, address, port, password, how, cut):
         """-> (host, port of the redirect, cookie)."""
-        login = Connection(address, port, cut, source=self.source)
+        login = Connection(address, port, cut, source=self.source, via=self.via)
         try:
             if how == "roast":
                 if login.expect(1) != struct.pack(">I", 1):
@@ -106,7 +108,7 @@ class Session:
 
     def sign_on(self, address, port, cookie, cut, packed, source_port=0):
         """The BOS connection up to (01,0F). `packed`: bytes that go out in the same segment as the last requests."""
-        bos = self.bos = Connection(address, port, cut, source=self.source, source_port=source_port)
+        bos = self.bos = Connection(address, port, cut, source=self.source, source_port=source_port, via=self.via)
         bos.hello(oscar.tlv(6, cookie))
         bos.expect(2, 1, 3)
         bos.send(bos.snac(1, 0x17, oscar.versions_body()))
@@ -244,14 +246,15 @@ def ask_raw(host, dns, timeout=2.0, tcp=False):
 
 @actor.command
 def login(address, uin, session="a", port=5190, password=None, how="md5", cut="whole", dns=None, packed=None,
-          source="0.0.0.0", bos_from=0):
+          source="0.0.0.0", bos_from=0, via=None):
     """The whole way up to an online session. `packed`: arguments of announce(), sent within the last segment of the
-    sign-on; `source`: which of the host's own addresses; `bos_from`: the own port of the BOS connection. -> where the
-    redirect led, and the BOS connection's own address."""
-    made = Session(session, uin, source)
+    sign-on; `source`: which of the host's own addresses; `bos_from`: the own port of the BOS connection; `via`: a
+    proxy (tunnel.py), which then resolves names as well. -> where the redirect led, and the BOS connection's own
+    address."""
+    made = Session(session, uin, source, via)
     host, redirect_port, cookie = made.log_in(address, port, password or f"pw{uin}", how, cut)
     body = announcement(**packed) if packed is not None else None
-    made.sign_on(host_address(host, dns), redirect_port, cookie, cut, body, bos_from)
+    made.sign_on(host if via else host_address(host, dns), redirect_port, cookie, cut, body, bos_from)
     sessions[session] = made
     return {"redirect": f"{host}:{redirect_port}", "bos": made.bos.remote, "local": list(made.bos.sock.getsockname())}
 

@@ -9,9 +9,9 @@ import os
 import struct
 import time
 
-from wire import (Ended, Reader, dotted, listen, open_connection, reset, retransmits, send_cut,
-                  stop_listening)
 from process import spawn
+from tunnel import await_peer, bind_at, open_through
+from wire import Ended, Reader, dotted, listen, reset, retransmits, send_cut, stop_listening
 
 INIT_ACK = b"\x01\0\0\0"
 INIT2 = (b"\x03" + struct.pack("<III", 0x0A, 1, 0) + bytes(12) + b"\0\0\0\0" + b"\x01\0\x04\0")  # initiator, messages
@@ -78,23 +78,25 @@ class Direct:
         self.listeners = {}
         self.connections = {}  # name -> Reader
         for command in (self.probe, self.connect, self.say, self.echo, self.beat, self.watch, self.shut,
-                        self.listen, self.unlisten):
+                        self.listen, self.unlisten, self.bind):
             actor.command(command)
 
     # -- connecting
-    def probe(self, address, port, timeout=1.5):
-        """Does the port answer to a SYN at all? "connected", "refused" (RST) or "unreachable" (nothing came back)."""
-        sock, outcome = open_connection(address, port, timeout)
+    def probe(self, address, port, timeout=1.5, via=None):
+        """Does the port answer to a SYN at all? "connected", "refused" (RST) or "unreachable" (nothing came back);
+        through a proxy what tunnel.request() says."""
+        sock, outcome = open_through(via, address, port, timeout)
         if sock:
             sock.close()
         return {"outcome": outcome}
 
     def connect(self, address, port, name="c", shape="v8", to=0, own=0, cookie=0, own_port=30001, version=None,
-                connect_id=0, cut="whole", raw=None, silent=False, timeout=8.0, connect_timeout=3.0, echo=4096):
+                connect_id=0, cut="whole", raw=None, silent=False, timeout=8.0, connect_timeout=3.0, echo=4096,
+                via=None):
         """Connects and shakes hands. Outcome: "unreachable", "refused", then "reset", "closed" or "silent" if the
         handshake never ended, else "verified" (the user wanted answered, and `echo` bytes came back) or "another user".
         `raw` (hex) is sent instead of PEER_INIT; `silent` sends nothing and waits."""
-        sock, outcome = open_connection(address, port, connect_timeout)
+        sock, outcome = open_through(via, address, port, connect_timeout)
         if not sock:
             return {"outcome": outcome, "received": 0}
         reader = Reader(sock)
@@ -209,6 +211,26 @@ class Direct:
         sock = listen(port)
         self.listeners[port] = sock
         spawn(self.accept, sock, port, uin, shape, cut, answer, cookie)
+
+    def bind(self, via, uin, port=0, host="0.0.0.0", shape="v8", cut="whole", cookie=0, wait=60.0):
+        """listen() at a SOCKS server, for one peer. -> where that peer has to go. The events carry that port, and the
+        peer as the server names it."""
+        sock, outcome, address, bound = bind_at(via, host, port)
+        if sock:
+            spawn(self.welcome, via, sock, bound, wait, uin, shape, cut, True, cookie)
+        return {"outcome": outcome, "address": address, "port": bound}
+
+    def welcome(self, via, sock, port, wait, *options):
+        try:
+            outcome, *remote = await_peer(via, sock, wait)
+        except (OSError, ValueError) as error:
+            outcome, remote = str(error), [None, None]
+        if outcome != "connected":
+            sock.close()
+            self.actor.emit(event="nobody", port=port, how=outcome)
+            return
+        self.actor.emit(event="accepted", port=port, remote=remote)
+        self.answer(sock, remote, port, *options)
 
     def unlisten(self, port):
         stop_listening(self.listeners.pop(port))

@@ -90,6 +90,11 @@ pinhole-timeout = 90s
 session-idle = 1d
 socket = /tmp/x.sock
 flush-on-exit = true
+policy = gateway
+also-allow = udp/53, tcp/8000-8100
+map = 192.168.1.10=24000-24009, 192.168.2.5=24010
+proxy = 192.168.1.2, 2001:db8::2, gateway
+proxy-port = 1081
 )");
   CHECK(config.login_hosts == std::vector<LoginHost>{{dns::DomainName{"login.example.org"}, std::nullopt},
                                                      {IpAddress{make_ipv4(192, 0, 2, 7)}, port(443)}});
@@ -127,6 +132,14 @@ flush-on-exit = true
   CHECK_FALSE(config.allow_old_versions);
   CHECK(config.pinhole_timeout == 90s);
   CHECK(config.session_idle == 24h);
+  CHECK(config.policy == nft::Policy::Gateway);
+  CHECK(config.also_allowed == std::vector<nft::Service>{{nft::Transport::Udp, port(53), port(53)},
+                                                         {nft::Transport::Tcp, port(8000), port(8100)}});
+  CHECK(config.maps == std::vector<nft::PortMap>{{make_ipv4(192, 168, 1, 10), port(24000), port(24009)},
+                                                 {make_ipv4(192, 168, 2, 5), port(24010), port(24010)}});
+  CHECK(config.proxies == std::vector<IpAddress>{make_ipv4(192, 168, 1, 2), *parse_address("2001:db8::2")});
+  CHECK(config.proxy_on_gateway);
+  CHECK(config.proxy_port == port(1081));
   CHECK(config.socket == "/tmp/x.sock");
   CHECK(config.flush_on_exit);
 }
@@ -143,6 +156,18 @@ TEST_CASE("an error says where, what and what was expected", "[config]") {
   CHECK(bad("", {"--table", "9"}) ==
         Lines{"--table: '9': expected a letter or _, then letters, digits, _ / or ., at "
               "most 31 in all"});
+}
+
+TEST_CASE("maps give no port twice, and only to clients", "[config]") {
+  const Lines overlap{
+      "c:2:7: map: '10.0.0.2=2005-2009': ports of it are also in '10.0.0.1=2000-2005'; expected ranges that "
+      "do not overlap"};
+  CHECK(bad("map = 10.0.0.1=2000-2005\nmap = 10.0.0.2=2005-2009") == overlap);
+  CHECK(parse("map = 10.0.0.1=2000-2004, 10.0.0.2=2005-2009\nmap = 10.0.0.1=2000-2004", "c"));
+  CHECK(bad("client = 10.0.0.0/24\nmap = 10.0.1.1=2000") ==
+        Lines{"c:2:7: map: '10.0.1.1=2000': 10.0.1.1 is in no network of client; expected an address within "
+              "client"});
+  CHECK(parse("client = 10.0.0.0/24\nmap = 10.0.0.1=2000", "c"));
 }
 
 TEST_CASE("the position is part of the error, not only of its text", "[config]") {

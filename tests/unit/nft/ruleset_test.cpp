@@ -195,22 +195,3 @@ TEST_CASE("one port, several interfaces", "[nft][ruleset]") {
   CHECK(has(text, "iifname \"lan0\" oifname \"wan0\" goto from_lan"));
   CHECK(has(text, "iifname \"wlan*\" oifname \"wan0\" goto from_lan"));
 }
-
-TEST_CASE("the static profiles", "[nft][ruleset]") {
-  const std::vector<StaticAddress> addresses{{{make_ipv4(192, 0, 2, 5), Port{5190}}, "login.icq.com"},
-                                             {{make_ipv4(192, 0, 2, 6), Port{5190}}, ""},
-                                             {{*parse_address("2001:db8::5"), Port{5190}}, "login.icq.com"}};
-  const auto direct = static_ruleset(Profile::Direct, options(), addresses);
-  CHECK(has(direct, "192.0.2.5 . 5190 comment \"login.icq.com\""));
-  CHECK(has(direct, "2001:db8::5 . 5190"));
-  CHECK(has(direct, "1024-65535"));
-  CHECK(has(direct, "chain to_lan"));
-  const auto range = static_ruleset(Profile::Range, options(), addresses);
-  CHECK(has(range, "tcp dport 20000-20099"));
-  CHECK_FALSE(has(range, "1024-65535"));
-  const auto outbound = static_ruleset(Profile::Outbound, options(), addresses);
-  CHECK_FALSE(has(outbound, "to_lan"));
-  for (const auto& text : {direct, range, outbound}) CHECK(count(text, "{") == count(text, "}"));
-  CHECK_FALSE(has(static_ruleset(Profile::Direct, options(), {}), "comment \"login.icq.com\""));
-  CHECK(static_ruleset(Profile::Direct, options(), addresses) == direct);
-}
