@@ -20,9 +20,11 @@ class Table {
   explicit Table(const StaticOptions& options)
       : o_{options}, w_{options.table}, lan_{w_.lan}, wan_{w_.wan}, gateway_{o_.policy == Policy::Gateway} {
     std::vector<std::string> ports;
+    ports.reserve(o_.table.login_ports.size());
     for (const Port port : o_.table.login_ports) ports.push_back(std::to_string(port.get()));
     login_ports_ = joined(ports, false);
     std::vector<std::string> mapped;
+    mapped.reserve(o_.maps.size());
     for (const PortMap& map : o_.maps) mapped.push_back(ports_in_words(map.first, map.last));
     mapped_ports_ = joined(mapped, false);
   }
