@@ -126,17 +126,17 @@ def listeners(lab):
 
 def traffic(lab, routed=True):
     """{what: outcome} of connections that are none of icqgate's business, or that it does not allow."""
-    def probe(actor, address, port):
-        return actor.call("probe", address=address, port=port, timeout=1.0)["outcome"]
-    seen = {"allowed out": probe(lab.client, PEER, OPEN_OUT),
-            "shut out": probe(lab.client, PEER, SHUT_OUT),
-            "peer of a client without a session": probe(lab.client2, PEER, PEER_PORT),
-            "the gateway itself": probe(lab.stranger, OUTSIDE, SHUT_IN)}
+    wanted = {"allowed out": (lab.client, PEER, OPEN_OUT),
+              "shut out": (lab.client, PEER, SHUT_OUT),
+              "peer of a client without a session": (lab.client2, PEER, PEER_PORT),
+              "the gateway itself": (lab.stranger, OUTSIDE, SHUT_IN)}
     if routed:
-        seen |= {"allowed in": probe(lab.stranger, CLIENT, OPEN_IN),
-                 "shut in": probe(lab.stranger, CLIENT, SHUT_IN),
-                 "no pinhole": probe(lab.stranger, CLIENT, PORT + 1)}
-    return seen
+        wanted |= {"allowed in": (lab.stranger, CLIENT, OPEN_IN),
+                   "shut in": (lab.stranger, CLIENT, SHUT_IN),
+                   "no pinhole": (lab.peer, CLIENT, PORT + 1)}
+    started = {what: (actor, actor.start("probe", address=address, port=port, timeout=1.0))
+               for what, (actor, address, port) in wanted.items()}
+    return {what: actor.finish(number)["outcome"] for what, (actor, number) in started.items()}
 
 
 def right_traffic(seen):
