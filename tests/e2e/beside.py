@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Another firewall on the gateway, for real: in the gateway's network namespace, and in a mount namespace of its own, so
-that nothing of the machine's /etc is touched. What is added to it is what `icqgate emit --integrate` prints, whole."""
+"""Another firewall on the gateway, for real: in the gateway's network namespace, and in a mount namespace of its own,
+so that nothing of the machine's /etc is touched. What is added to it is what `icqgate emit --integrate` prints."""
 
 import difflib
 import os
@@ -92,7 +92,8 @@ class Lines:
     def __init__(self, lab, name):
         lab.write_config()
         self.text = lab.icqgate("emit", "--integrate", name, "--config", lab.config_path)[1]
-        expect_equal(self.text, lab.icqgate("emit", "--integrate", name, "--config", lab.config_path)[1], "the same again")
+        again = lab.icqgate("emit", "--integrate", name, "--config", lab.config_path)[1]
+        expect_equal(again, self.text, "the same again")
 
     def under(self, heading):
         """The commands below "# heading"."""
@@ -112,7 +113,8 @@ def nft_rules(room, table):
 
 
 def same_rules(seen, wanted, what):
-    changes = [line for line in difflib.unified_diff(wanted, seen, n=0, lineterm="") if line[:2] not in ("--", "++", "@@")]
+    difference = list(difflib.unified_diff(wanted, seen, n=0, lineterm=""))
+    changes = [line for line in difference[2:] if not line.startswith("@@")]  # the first two are names of files
     expect(not changes, f"{what}: {changes}")
 
 

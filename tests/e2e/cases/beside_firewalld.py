@@ -32,21 +32,22 @@ stop() {
 case "$*" in
   "restart icqgate-firewalld")
     stop
-    setsid $(sed -n 's/^ExecStart=//p' /etc/systemd/system/icqgate-firewalld.service) >"$ROOM/service.log" 2>&1 </dev/null &
+    setsid $(sed -n 's/^ExecStart=//p' /etc/systemd/system/icqgate-firewalld.service) \
+      >"$ROOM/service.log" 2>&1 </dev/null &
     echo $! >"$ROOM/service" ;;
   "disable --now icqgate-firewalld") stop ;;
 esac
 """
 
 
-OWNED = ("dbus-send --system --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.NameHasOwner"
-         " string:org.fedoraproject.FirewallD1")
+NAME = "org.fedoraproject.FirewallD1"
+ASK_BUS = "dbus-send --system --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus."
 
 
 def start_firewalld(room):
     """Started as systemd takes it: it has its name on the bus, and perhaps no table yet."""
     daemon = room.started("firewalld", ["/usr/sbin/firewalld", "--nofork", "--nopid"])
-    wait_until("firewalld", lambda: "true" in room.sh(OWNED) or not daemon.alive(), 30)
+    wait_until("firewalld", lambda: "true" in room.sh(f"{ASK_BUS}NameHasOwner string:{NAME}") or not daemon.alive(), 30)
     expect(daemon.alive(), f"firewalld has ended: {daemon.log()}")
     return daemon
 
@@ -59,7 +60,8 @@ def firewalld(lab, *commands, places=(), stubs=None):
     bus = os.path.join(room.folder, "bus")
     room.write(f"{bus}.conf", BUS.replace("@FOLDER@", room.folder))
     room.started("dbus", ["dbus-daemon", f"--config-file={bus}.conf", "--nofork", "--nopidfile"])
-    wait_until("the private D-Bus", lambda: os.path.exists(bus))
+    # Its socket is there before it hears.
+    wait_until("the private D-Bus", lambda: room.try_sh(f"{ASK_BUS}GetId")[0] == 0)
     daemon = start_firewalld(room)
     room.sh("firewall-cmd --state")
     for command in commands:
@@ -79,10 +81,11 @@ def policy(name, ingress, egress, what):
 
 @case(admin="open", start=False, config={"outbound": "check"})
 def beside_firewalld(lab):
-    """MUST: beside firewalld, which rejects what no policy lets through, login and peers in both directions work once the
-    lines of `emit --integrate firewalld` were run, and still after `firewall-cmd --reload` and a restart of firewalld.
-    NOT: without them nothing of ICQ passes, not even where a direct rule accepts the mark; other traffic and firewalld's
-    other rules are the same before, with and after them; the lines run twice add nothing."""
+    """MUST: beside firewalld, which rejects what no policy lets through, login and peers in both directions work once
+    the lines of `emit --integrate firewalld` were run, and still after `firewall-cmd --reload` and a restart of
+    firewalld.
+    NOT: without them nothing of ICQ passes, not even where a direct rule accepts the mark; other traffic and
+    firewalld's other rules are the same before, with and after them; the lines run twice add nothing."""
     room, daemon = firewalld(lab, *SIDES, *policy("out", "internal", "public", f"--add-port {OPEN_OUT}/tcp"),
                              *policy("in", "public", "internal", f"--add-port {OPEN_IN}/tcp"))
 
@@ -118,8 +121,8 @@ def beside_firewalld(lab):
 
 @case(admin="open", start=False, masquerade=True)
 def beside_firewalld_masquerade(lab):
-    """MUST: where firewalld lets the clients out, a hidden client's login, pinhole and peers need no line at all: firewalld
-    accepts what is DNATed.
+    """MUST: where firewalld lets the clients out, a hidden client's login, pinhole and peers need no line at all:
+    firewalld accepts what is DNATed.
     NOT: the rest stays as firewalld has it; another port of the gateway stays shut."""
     room, _ = firewalld(lab, *SIDES, *policy("icqgate-out", "internal", "public", "--set-target ACCEPT"))
     before = nft_rules(room, "inet firewalld")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""icqgate beside nftables rulesets: an administrator's /etc/nftables.conf, and what OpenWrt's fw4 makes of its settings."""
+"""icqgate beside nftables rulesets: an administrator's /etc/nftables.conf, and what OpenWrt's fw4 makes."""
 
 from beside import DEAD, OPEN_IN, OPEN_OUT, Room, icq_works, listeners, nft_rules, story, undone
 from case import case
@@ -33,9 +33,9 @@ table inet filter {{
 
 @case(admin="open", start=False, config={"mark-mask": "0x00f00000"})
 def beside_nftables(lab):
-    """MUST: beside a ruleset whose forward chain drops, login and peers in both directions work once that chain includes
-    what `emit --integrate nftables` prints (here for a mark-mask of its own), or once the command in it was run; the file
-    may be loaded again, though it flushes the ruleset.
+    """MUST: beside a ruleset whose forward chain drops, login and peers in both directions work once that chain
+    includes what `emit --integrate nftables` prints (here for a mark-mask of its own), or once the command in it was
+    run; the file may be loaded again, though it flushes the ruleset.
     NOT: without the line nothing of ICQ passes; other traffic and the other rules are the same before, with and after
     it."""
     room = Room(lab)
@@ -164,8 +164,8 @@ def fw4(lab, lan, dnat=""):
 
 @case(admin="open", start=False, config={"outbound": "check"})
 def beside_fw4(lab):
-    """MUST: beside the ruleset of OpenWrt's fw4, with a LAN that is not let out, login and peers in both directions work
-    once the lines of `emit --integrate fw4` were run; the file of theirs is kept by a system upgrade.
+    """MUST: beside the ruleset of OpenWrt's fw4, with a LAN that is not let out, login and peers in both directions
+    work once the lines of `emit --integrate fw4` were run; the file of theirs is kept by a system upgrade.
     NOT: without them nothing of ICQ passes; other traffic and fw4's other rules are the same before, with and after
     them; the lines run twice add nothing."""
     room = fw4(lab, LAN_SHUT)
@@ -174,7 +174,7 @@ def beside_fw4(lab):
         return nft_rules(room, "inet fw4")
     lines, before, passed = story(lab, room, "fw4", rules)
     kept = room.sh("cat /etc/sysupgrade.conf").splitlines()
-    expect(len(kept) == 1 and not room.try_sh(f"ls {kept[0]}")[0], f"/etc/sysupgrade.conf names what is not there: {kept}")
+    expect(len(kept) == 1 and not room.try_sh(f"ls {kept[0]}")[0], f"/etc/sysupgrade.conf names other files: {kept}")
     undone(lab, room, lines, before, passed, rules)
     expect(not room.sh("cat /etc/sysupgrade.conf"), "a line is left in /etc/sysupgrade.conf")
 

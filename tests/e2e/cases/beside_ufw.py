@@ -10,7 +10,7 @@ PACKAGED = "/usr/share/ufw"  # the files that become those of /etc/ufw
 def ufw(lab, **options):
     """Enabled, in a room of its own: its files are those of the package, not the machine's."""
     room = Room(lab, **options)
-    room.sh(f"mkdir /etc/ufw; cp {PACKAGED}/ufw.conf {PACKAGED}/*.init /etc/ufw; cp {PACKAGED}/iptables/*.rules /etc/ufw;"
+    room.sh(f"mkdir /etc/ufw; cp {PACKAGED}/ufw.conf {PACKAGED}/*.init {PACKAGED}/iptables/*.rules /etc/ufw;"
             " chmod 640 /etc/ufw/*.rules; mkdir /etc/ufw/applications.d; : >/etc/ufw/sysctl.conf")
     room.write("/etc/default/ufw", "IPV6=yes\nDEFAULT_INPUT_POLICY=\"DROP\"\nDEFAULT_OUTPUT_POLICY=\"ACCEPT\"\n"
                "DEFAULT_FORWARD_POLICY=\"DROP\"\nDEFAULT_APPLICATION_POLICY=\"SKIP\"\nMANAGE_BUILTINS=no\n"

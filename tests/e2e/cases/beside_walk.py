@@ -54,7 +54,8 @@ def prepare(lab, room):
 def walked(lab, told):
     """What the last command of a walk says, and that ICQ works; -> nothing"""
     expect("login.example.org" in told.split("Addresses")[-1], f"status names no address: {told}")
-    lab.wait_status("the login servers", lambda status: {LOGIN, LOGIN2} <= {one["address"] for one in status["addresses"]})
+    lab.wait_status("the login servers",
+                    lambda status: {LOGIN, LOGIN2} <= {one["address"] for one in status["addresses"]})
     icq_works(lab, masquerade=True)
     expect(lab.stranger.call("probe", address=OUTSIDE, port=PORT + 2, timeout=1.0)["outcome"] in DEAD, "a shut port")
 

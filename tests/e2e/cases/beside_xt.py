@@ -17,8 +17,8 @@ OWN = f"""*filter
 COMMIT
 """
 
-# What dockerd (20.10.24, Debian 12's) makes at its start, as iptables-save shows it; but in DOCKER-USER, before its last
-# rule, what the administrator has there for the LAN.
+# What dockerd (20.10.24, Debian 12's) makes at its start, as iptables-save shows it; but in DOCKER-USER, before its
+# last rule, what the administrator has there for the LAN.
 DOCKER = f"""*nat
 :PREROUTING ACCEPT [0:0]
 :INPUT ACCEPT [0:0]
