@@ -3,8 +3,8 @@
 
 import os
 
-from beside import (OPEN_IN, OPEN_OUT, Lines, Room, again_online, icq_blocked, icq_works, listeners, nft_rules,
-                    story, undone)
+from beside import (DEAD, OPEN_IN, OPEN_OUT, Lines, Room, again_online, icq_blocked, icq_works, listeners,
+                    nft_rules, story, traffic, undone)
 from case import case
 from handles import expect, expect_equal, wait_until
 from steps import start_icqgate
@@ -131,3 +131,20 @@ def beside_firewalld_masquerade(lab):
     icq_works(lab, masquerade=True)
     expect_equal(nft_rules(room, "inet firewalld"), before, "firewalld's rules")
     expect("accept comment" not in "\n".join(before), "a line was there from the start")
+
+
+@case(admin="open", start=False, masquerade=True, config={"outbound": "check"})
+def beside_firewalld_only_icq(lab):
+    """MUST: where firewalld lets hidden clients do nothing at all, its lines and `outbound = check` are enough for
+    login, pinhole and peers.
+    NOT: before the lines nothing of ICQ passes, and nothing else ever does."""
+    room, _ = firewalld(lab, *SIDES)
+    lines = Lines(lab, "firewalld")
+    listeners(lab)
+    start_icqgate(lab)
+    icq_blocked(lab)
+    room.sh(lines.text)
+    wait_until("the line in firewalld's table", lambda: room.try_sh(lines.under("check"))[0] == 0, pause=0.1)
+    icq_works(lab, masquerade=True)
+    for what, outcome in traffic(lab, routed=False).items():
+        expect(outcome in DEAD, f"{what}: {outcome}")
