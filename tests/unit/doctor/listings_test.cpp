@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Whole rulesets of real firewalls, as nft lists them.
 #include <catch2/catch.hpp>
+#include <functional>
+#include <iterator>
+#include <utility>
 
 #include "doctor/xt_words.hpp"
 #include "situation.hpp"
@@ -153,6 +156,48 @@ TEST_CASE("a listing cut short or none is an error, not a clean host", "[doctor]
   CHECK(read_ruleset(R"({"nftables":[]})", "", "icqgate"));
   CHECK(read_ruleset(R"({"nftables":[1,{"rule":3},{"chain":{"name":7}},{"rule":{"family":"ip"}}]})", "",
                      "icqgate"));
+}
+
+// Every value of it, in turn replaced.
+void each_replaced(Json& value, std::size_t& number, const std::function<void()>& look) {
+  static const Json strange[]{nullptr, -1, 4294967296.5, "x", "@none", Json::array({1}), Json::object()};
+  if (value.is_structured())
+    for (auto& part : value) each_replaced(part, number, look);
+  if (++number % 5 != 0) return;
+  const Json before = std::exchange(value, strange[number / 5 % std::size(strange)]);
+  look();
+  value = before;
+}
+
+TEST_CASE("a listing in which something is not as known is survived", "[doctor][listing]") {
+  for (const char* name : {"plain", "iptables", "firewalld"}) {
+    const auto text = listing(std::string{name} + ".text");
+    Json json = Json::parse(listing(std::string{name} + ".json"));
+    Gateway gateway{{"--masquerade", "yes"}};
+    std::size_t number = 0, read = 0;
+    each_replaced(json, number, [&] {
+      auto ruleset = read_ruleset(json.dump(), text, "icqgate");
+      if (!ruleset) return;
+      ++read;
+      gateway.ruleset = std::move(*ruleset);
+      (void)gateway.findings();
+    });
+    CHECK(read > 50);
+    for (std::size_t cut = 0; cut < text.size(); cut += 23) {
+      auto ruleset = read_ruleset(json.dump(), std::string_view{text}.substr(0, cut), "icqgate");
+      REQUIRE(ruleset);
+      gateway.ruleset = std::move(*ruleset);
+      (void)gateway.findings();
+      Ruleset saved;
+      add_iptables_save(saved, std::string_view{text}.substr(cut), "ip");
+    }
+  }
+  const auto save = listing("ufw.iptables");
+  for (std::size_t cut = 0; cut < save.size(); cut += 7) {
+    Gateway gateway;
+    add_iptables_save(gateway.ruleset, std::string_view{save}.substr(0, cut), "ip");
+    (void)gateway.findings();
+  }
 }
 
 }  // namespace
