@@ -101,7 +101,21 @@ std::optional<std::string> too_wide(const ProfileWords& profile, const config::C
         return wide_words(fmt::format("map: '{}={}'", to_string(IpAddress{map.client}),
                                       nft::ports_in_words(map.first, map.last)),
                           size_of(map));
+    std::uint64_t all = 0;
+    for (const auto& map : config.maps) all += size_of(map);
+    if (all > kMostPorts) return wide_words("map: in all it", all);
   }
+  return std::nullopt;
+}
+
+std::optional<std::string> denied_map(const config::Config& config) {
+  for (const auto& map : config.maps)
+    for (std::uint32_t number = map.first.get(); number <= map.last.get(); ++number)
+      if (const Port port{static_cast<std::uint16_t>(number)}; config::is_denied(port, config))
+        return fmt::format(
+            "map: '{}={}': port {} is never opened (port-deny, or another service's); expected ports without "
+            "it",
+            to_string(IpAddress{map.client}), nft::ports_in_words(map.first, map.last), number);
   return std::nullopt;
 }
 
@@ -150,8 +164,9 @@ std::optional<std::string> misfit(const ProfileWords& profile, const config::Con
     return fmt::format(
         "--proxy: missing; profile {} expects the proxy's address, or `gateway` if it runs here",
         profile.name);
-  if (!given.has("wide")) return too_wide(profile, config);
-  return std::nullopt;
+  if (!given.has("wide"))
+    if (auto wide = too_wide(profile, config)) return wide;
+  return profile.profile == Profile::Masquerade ? denied_map(config) : std::nullopt;
 }
 
 std::string opened_in_words(const ProfileWords& profile, const config::Config& config) {
@@ -162,7 +177,7 @@ std::string opened_in_words(const ProfileWords& profile, const config::Config& c
                          thousands(65536 - 1024), whom(config));
     case Profile::Range:
     case Profile::Socks: {
-      const std::uint32_t ports = config.port_range.size();
+      const auto ports = config.port_range.size() - config::denied_ports(config).size();
       return fmt::format("profile {} opens {} port{} ({}) for {}", profile.name, thousands(ports),
                          ports == 1 ? "" : "s", range_of(config),
                          profile.profile == Profile::Socks ? "the proxy" : whom(config));

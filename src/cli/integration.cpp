@@ -43,6 +43,8 @@ std::string nftables(const config::Config&) {
 
 std::string ufw(const config::Config&) {
   return std::string{kPiped} + R"(set -e
+grep -q '^-A ufw-before-forward ' /etc/ufw/before.rules && grep -q '^-A ufw6-before-forward ' /etc/ufw/before6.rules ||
+  { echo '/etc/ufw: no line to put it in front of; nothing is changed' >&2; exit 1; }
 sed -i -e '/ --comment icqgate /d' \
   -e '0,/^-A ufw-before-forward /{/^-A ufw-before-forward /i -A ufw-before-forward @XT@' -e '}' \
   /etc/ufw/before.rules
@@ -61,10 +63,11 @@ ufw reload
 }
 
 std::string iptables(const config::Config&) {
-  return std::string{kPiped} + R"(iptables -C FORWARD @XT@ 2>/dev/null ||
-  iptables -I FORWARD @XT@
-ip6tables -C FORWARD @XT@ 2>/dev/null ||
-  ip6tables -I FORWARD @XT@
+  return std::string{kPiped} + R"(for command in iptables ip6tables; do
+  # One of an earlier mark-mask goes.
+  $command -S FORWARD | sed -n 's/^-A \(.* --comment icqgate .*\)/-D \1/p' | xargs -r -L 1 $command
+  $command -I FORWARD @XT@
+done
 
 # Like all rules they go with the next start of the machine, unless what loads yours has them: with the package
 # iptables-persistent, `netfilter-persistent save` keeps all rules as they are now.
@@ -85,8 +88,9 @@ std::string docker(const config::Config&) {
 set -e
 for command in iptables ip6tables; do
   $command -n -L DOCKER-USER >/dev/null 2>&1 || continue
-  $command -C DOCKER-USER @XT@ 2>/dev/null ||
-    $command -I DOCKER-USER @XT@
+  # One of an earlier mark-mask goes.
+  $command -S DOCKER-USER | sed -n 's/^-A \(.* --comment icqgate .*\)/-D \1/p' | xargs -r -L 1 $command
+  $command -I DOCKER-USER @XT@
 done
 mkdir -p /etc/systemd/system/docker.service.d
 cat >/etc/systemd/system/docker.service.d/icqgate.conf <<'END'

@@ -37,8 +37,16 @@ std::vector<Subnet> client_networks(const Config& config, Family family) {
   return outermost(list);
 }
 
-// What a client must not reach through the proxy: other clients, the proxy's host, and addresses where no
-// server and no peer is (RFC 6890).
+// Networks whose login server has a private address have private peers, too.
+bool is_private_network(const Config& config) {
+  return std::ranges::any_of(config.login_hosts, [](const auto& host) {
+    const auto* const address = std::get_if<IpAddress>(&host.host);
+    return host.private_allowed || (address != nullptr && scope_of(*address) == Scope::Private);
+  });
+}
+
+// What a client must not reach through the proxy: other clients, the proxy's host, private addresses, and
+// those where no server and no peer is (RFC 6890).
 std::vector<Subnet> inside_networks(const Config& config, Family family) {
   auto list = client_networks(config, family);
   for (const IpAddress& address : config.proxies)
@@ -48,6 +56,11 @@ std::vector<Subnet> inside_networks(const Config& config, Family family) {
                            {make_ipv4(127, 0, 0, 0), 8},
                            {make_ipv4(169, 254, 0, 0), 16},
                            {make_ipv4(224, 0, 0, 0), 3}});
+  if (!is_private_network(config))
+    for (const auto* const network :
+         {"10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"})
+      if (const auto subnet = *parse_subnet(network); subnet.address.is_v4() || family == Family::Both)
+        list.push_back(subnet);
   if (family == Family::Both)
     for (const auto* const network : {"::/128", "::1/128", "fe80::/10", "ff00::/8"})
       list.push_back(*parse_subnet(network));

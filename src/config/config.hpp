@@ -131,5 +131,7 @@ struct SplitArguments {
 // built-in list of databases, remote desktops, shells and the like. 5190, where libpurple listens first, is
 // on it unless the range starts or ends within 5180..5299: then the operator named it.
 [[nodiscard]] bool is_denied(Port port, const Config& config) noexcept;
+// Those of port-range, ascending.
+[[nodiscard]] std::vector<Port> denied_ports(const Config& config);
 
 }  // namespace icqgate::config

@@ -88,4 +88,14 @@ bool is_denied(Port port, const Config& config) noexcept {
   return number != kOscar || !names_libpurple(config.port_range);
 }
 
+std::vector<Port> denied_ports(const Config& config) {
+  std::vector<Port> ports;
+  for (std::uint32_t number = config.port_range.first.get(); number <= config.port_range.last.get();
+       ++number) {
+    const Port port{static_cast<std::uint16_t>(number)};
+    if (is_denied(port, config)) ports.push_back(port);
+  }
+  return ports;
+}
+
 }  // namespace icqgate::config

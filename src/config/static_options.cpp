@@ -18,6 +18,7 @@ nft::StaticOptions static_options(const Config& config, nft::Profile profile,
   options.addresses = std::move(addresses);
   // A file serves all profiles: what this one has no use for is left out.
   if (profile == nft::Profile::Masquerade) options.maps = config.maps;
+  options.denied = denied_ports(config);
   if (nft::has_proxy(profile)) {
     options.proxies = config.proxies;
     options.proxy_on_gateway = config.proxy_on_gateway;

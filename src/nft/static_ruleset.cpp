@@ -27,6 +27,7 @@ class Table {
     mapped.reserve(o_.maps.size());
     for (const PortMap& map : o_.maps) mapped.push_back(ports_in_words(map.first, map.last));
     mapped_ports_ = joined(mapped, false);
+    open_ports_ = open_ports();
   }
 
   std::string text() && {
@@ -58,6 +59,30 @@ class Table {
   [[nodiscard]] std::string opening(const std::string& where) const {
     return fmt::format("ct state new {} {}", kOpening, where);
   }
+  // The port range without what is denied, as nft writes it; "": nothing is left.
+  [[nodiscard]] std::string open_ports() const {
+    std::vector<std::string> runs;
+    std::uint32_t first = o_.table.first_port.get();
+    const auto end_before = [&](std::uint32_t next) {
+      if (first < next)
+        runs.push_back(ports_in_words(Port{static_cast<std::uint16_t>(first)},
+                                      Port{static_cast<std::uint16_t>(next - 1)}));
+      first = next + 1;
+    };
+    for (const Port denied : o_.denied) end_before(denied.get());
+    end_before(o_.table.last_port.get() + 1u);
+    return runs.empty() ? std::string{} : joined(runs, false);
+  }
+  // Conntrack gives a connection that a helper expects (FTP, IRC) the mark of the one that announced it. (Not
+  // so ICMP errors: to them the mark is that of the very connection.)
+  void flows_allowed_before(Chain& chain) const {
+    chain
+        .rule(fmt::format("meta l4proto {{ tcp, udp }} ct state related {} {}", w_.ct_is(w_.marks.verified),
+                          w_.ct_set(0)),
+              "a helper's connection inherits the mark, and is none of ICQ's")
+        .rule(fmt::format("{} {} accept", w_.ct_is(w_.marks.verified), w_.allow()),
+              "flows allowed before, both ways");
+  }
   // The ports that peers come in by, as nft writes them; nullptr: no listening port.
   [[nodiscard]] const char* peer_ports() const {
     switch (o_.profile) {
@@ -65,7 +90,7 @@ class Table {
         return kAllPorts;
       case Profile::Range:
       case Profile::Socks:
-        return w_.ports.c_str();
+        return open_ports_.empty() ? nullptr : open_ports_.c_str();
       case Profile::Masquerade:
         return o_.maps.empty() ? nullptr : mapped_ports_.c_str();
       default:
@@ -210,8 +235,12 @@ class Table {
   }
 
   void to_proxy() {
+    if (peer_ports() == nullptr) {
+      Chain{out_, "to_proxy", "every port of port-range is denied"};
+      return;
+    }
     Chain{out_, "to_proxy", "new connections of peers to the proxy, which listens for a client (BIND)"}.rule(
-        fmt::format("meta nfproto ipv4 tcp dport {} goto pass", w_.ports), "peers");
+        fmt::format("meta nfproto ipv4 tcp dport {} goto pass", peer_ports()), "peers");
   }
 
   void to_proxy_from_lan() {
@@ -231,11 +260,8 @@ class Table {
       chain.rule(fmt::format("{} saddr @proxy{} return", family, digit),
                  "the proxy's own, older than this table");
     });
-    chain
-        .rule("ct direction original ip daddr . tcp dport @login4 reject with tcp reset",
-              "round the proxy to a login server")
-        .rule("ct direction original ip6 daddr . tcp dport @login6 reject with tcp reset",
-              "round the proxy to a login server")
+    chain.rule("ip daddr . tcp dport @login4 reject with tcp reset", "round the proxy to a login server")
+        .rule("ip6 daddr . tcp dport @login6 reject with tcp reset", "round the proxy to a login server")
         .rule(fmt::format("ct direction original oifname {} tcp dport {} reject with tcp reset", wan_,
                           login_ports_),
               "round the proxy to a login port");
@@ -243,11 +269,10 @@ class Table {
 
   // The proxy on this gateway: what it does passes input and output, not forward.
   void proxy_here() {
-    const auto flows = fmt::format("{} {} accept", w_.ct_is(w_.marks.verified), w_.allow());
     {
       Chain chain{out_, "proxy_input", "where the proxy runs on this gateway"};
-      chain.hook(fmt::format("filter hook input priority {}", o_.table.priority))
-          .rule(flows, "flows allowed before, both ways");
+      chain.hook(fmt::format("filter hook input priority {}", o_.table.priority));
+      flows_allowed_before(chain);
       const auto clients = [&](std::string_view family, const std::string& to) {
         chain.rule(
             opening(fmt::format("iifname {} {}{} tcp dport {} goto pass", lan_,
@@ -276,8 +301,8 @@ class Table {
       }
     }
     Chain chain{out_, "proxy_output", "where the proxy runs on this gateway"};
-    chain.hook(fmt::format("filter hook output priority {}", o_.table.priority))
-        .rule(flows, "flows allowed before, both ways");
+    chain.hook(fmt::format("filter hook output priority {}", o_.table.priority));
+    flows_allowed_before(chain);
     if (o_.proxy_on_gateway)
       chain.rule(opening(fmt::format("oifname {} jump from_proxy", wan_)), "this gateway, so the proxy");
     each_family([&](std::string_view family, std::string_view digit) {
@@ -299,10 +324,13 @@ class Table {
 
   void forward() {
     Chain chain{out_, "forward", ""};
-    chain
-        .hook(fmt::format("filter hook forward priority {}", o_.table.priority), gateway_ ? "drop" : "accept")
-        .rule(fmt::format("{} {} accept", w_.ct_is(w_.marks.verified), w_.allow()),
-              "flows allowed before, both ways");
+    chain.hook(fmt::format("filter hook forward priority {}", o_.table.priority),
+               gateway_ ? "drop" : "accept");
+    // First of all: another profile, or the service, may have marked what goes round the proxy.
+    if (has_proxy(o_.profile))
+      chain.rule(fmt::format("iifname {} meta l4proto tcp jump round_proxy", lan_),
+                 "clients who go round the proxy");
+    flows_allowed_before(chain);
     if (has_proxy(o_.profile)) {
       each_family([&](std::string_view family, std::string_view digit) {
         chain.rule(opening(fmt::format("iifname != {} {} saddr @proxy{} oifname {} jump from_proxy", wan_,
@@ -314,22 +342,30 @@ class Table {
       });
       if (!o_.proxies.empty())
         chain.rule(opening(fmt::format("iifname {} jump from_lan", lan_)), "clients to the proxy");
-      chain.rule(fmt::format("iifname {} meta l4proto tcp jump round_proxy", lan_),
-                 "clients who go round it");
     } else {
       chain.rule(opening(fmt::format("iifname {} oifname {} jump from_lan", lan_, wan_)), "clients outward");
       if (peer_ports() != nullptr)
         chain.rule(opening(fmt::format("iifname {} oifname {} jump to_lan", wan_, lan_)), "peers inward");
     }
     if (!gateway_) return;
-    chain.rule("ct state established,related accept", "what was allowed, and what belongs to it")
+    chain.rule("ct state established accept", "what was allowed, both ways")
+        .rule("meta l4proto { icmp, ipv6-icmp } ct state related accept", "errors that belong to it")
         .rule("ct state invalid drop", "of no connection that could be allowed")
         .rule("meta l4proto { icmp, ipv6-icmp } jump passing_icmp", "errors and ping");
+    auto both = o_.table.lan;
+    both.insert(both.end(), o_.table.wan.begin(), o_.table.wan.end());
+    const auto sides = joined(both, true);
     for (const Service& service : o_.also_allowed) {
       const char* const transport = service.transport == Transport::Tcp ? "tcp" : "udp";
       const auto ports = ports_in_words(service.first, service.last);
       chain.rule(fmt::format("iifname {} oifname {} {} dport {} accept", lan_, wan_, transport, ports),
                  fmt::format("also allowed: {}/{}", transport, ports));
+      if (has_proxy(o_.profile))
+        each_family([&](std::string_view family, std::string_view digit) {
+          chain.rule(fmt::format("iifname != {} {} saddr @proxy{} oifname {} {} dport {} accept", sides,
+                                 family, digit, wan_, transport, ports),
+                     fmt::format("the same of a proxy elsewhere: {}/{}", transport, ports));
+        });
     }
     chain.rule("counter", "what nothing above allows is dropped");
   }
@@ -353,7 +389,7 @@ class Table {
   const std::string& lan_;
   const std::string& wan_;
   const bool gateway_;
-  std::string login_ports_, mapped_ports_;
+  std::string login_ports_, mapped_ports_, open_ports_;
   std::string out_;
 };
 

@@ -118,8 +118,8 @@ def explained(golden, name, text):
 
 def said(golden):
     """How much is opened, on standard error."""
-    for arguments, words in ((["range", "--port-range", "2000-2999"], "1,000 ports (2000-2999)"),
-                             (["range", "--port-range", "2000-3000", "--wide"], "1,001 ports"),
+    for arguments, words in ((["range", "--port-range", "20000-20999"], "1,000 ports (20000-20999)"),
+                             (["range", "--port-range", "20000-21000", "--wide"], "1,001 ports"),
                              (["direct", "--client", "10.1.2.0/24"], "64,512 ports (1024-65535) for 256 clients"),
                              (["socks", "--proxy", "gateway"], "100 ports (20000-20099) for the proxy"),
                              (["masquerade", "--map", "10.0.0.1=2000-2009,10.0.0.2=3000"],

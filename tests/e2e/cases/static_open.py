@@ -70,6 +70,40 @@ def static_outbound(lab):
         unreachable(lab.peer, CLIENT, port, "a client, from outside", timeout=1.0)
 
 
+# A helper of conntrack's, as an administrator has it who needs one for something else.
+HELPER = """
+table ip helpers {
+  ct helper irc { type "irc" protocol tcp; }
+  chain prerouting {
+    type filter hook prerouting priority filter;
+    tcp dport 6667 ct helper set "irc"
+  }
+}
+"""
+DCC = """
+import socket, struct, sys
+connector = socket.create_connection((sys.argv[1], 6667), timeout=5)
+number = struct.unpack("!I", socket.inet_aton(sys.argv[2]))[0]
+connector.sendall(f"PRIVMSG x :\\x01DCC SEND f {number} 3000\\x01\\r\\n".encode())
+print("sent", flush=True)
+sys.stdin.read()
+"""
+
+
+@case(start=False, admin="deny-strict")
+def static_helper_opens_nothing(lab):
+    """NOT: a connection that a helper of conntrack's expects, because a client said so on one that is allowed (a web
+    page can make it say that). It inherits the mark."""
+    lab.client.call("listen", port=3000, uin=1)
+    lab.peer.call("listen", port=6667, uin=2)
+    lab.nft(HELPER)
+    load(lab, "outbound")
+    talker = Logged(lab, "lan", "dcc", ["sh", "-c", 'sleep 60 | exec python3 -c "$0" "$@"', DCC, PEER, CLIENT])
+    wait_until("the helper to expect a connection", lambda: "dport=3000" in lab.shell("gw", "conntrack -L expect 2>&1"))
+    expect("sent" in talker.log(), "the client has not said it on a connection of its own")
+    unreachable(lab.peer, CLIENT, 3000, "the port that the helper has been told of")
+
+
 @case(start=False, masquerade=True)
 def static_masquerade(lab):
     """MUST: login and peers out, from the outside address; each client's own ports there, and only those, lead to it.
@@ -183,7 +217,7 @@ def static_login_ipv6(lab, profile):
         wait_until(f"IPv6 between {role} and the gateway", lambda: connect6(lab, role, six(gateway), 9) == "refused")
     for actor, port in ((lab.server, 5190), (lab.server, 5191), (lab.client, 20000)):
         listen6(lab, actor.role, port)
-    expect_equal(connect6(lab, "lan", six(LOGIN), 5190), "connected", "a login server's IPv6 address")
+    wait_until("a login server's IPv6 address", lambda: connect6(lab, "lan", six(LOGIN), 5190) == "connected")
     expect_equal(connect6(lab, "lan", six(LOGIN), 5191), "unreachable", "its other port")
     expect_equal(connect6(lab, "lan", six(ROGUE), 5190), "unreachable", "another server")
     expect_equal(connect6(lab, "lan2", six(LOGIN), 5190), "unreachable", "a login server, for one who is no client")

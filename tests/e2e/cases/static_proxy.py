@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Static rulesets for a proxy, with plain connections through the gateway: to it, from it, and round it."""
 
+import subprocess
+
 from case import case
-from handles import expect_equal
+from handles import Process, expect_equal
 from lab import BOS, CLIENT, CLIENT2, GATEWAY, LOGIN, OUTSIDE, PEER, ROGUE
 from static_steps import DMZ_HOST, arrivals, dmz, host, load, send_syn, trust_addresses, watch
 from steps import reachable, unreachable
@@ -92,6 +94,54 @@ def static_https(lab, place):
     for port in (3128, 20000):
         unreachable(lab.peer, outside, port, "the proxy, from outside", timeout=1.0)
     round_is_stopped(lab)
+
+
+# A connection that is held: says "connected", and after each line on its input whether it is alive.
+HELD = """
+import socket, sys
+held = socket.create_connection((sys.argv[1], 5190), timeout=5)
+held.settimeout(1.0)
+print("connected", flush=True)
+for line in sys.stdin:
+    try:
+        held.send(b"*")
+        while held.recv(1000):
+            pass
+        print("closed", flush=True)
+    except TimeoutError:
+        print("alive", flush=True)
+    except OSError:
+        print("reset", flush=True)
+"""
+
+
+@case(each={"guard": {"policy": "guard"}, "gateway": {"policy": "gateway"}}, start=False)
+def static_proxy_after_another(lab, policy):
+    """NOT: a client's own connection to a login server that another profile has let out goes on round the proxy."""
+    load(lab, "outbound")
+    held = Process(lab, "lan", ["python3", "-c", HELD, LOGIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                   bufsize=1)
+    expect_equal(held.popen.stdout.readline(), "connected\n", "a login server, in profile outbound")
+    held.popen.stdin.write("?\n")
+    expect_equal(held.popen.stdout.readline(), "alive\n", "the connection, in profile outbound")
+    load(lab, "https", "--proxy", CLIENT2, "--policy", policy)
+    held.popen.stdin.write("?\n")
+    expect_equal(held.popen.stdout.readline(), "reset\n", "the connection, in profile https")
+    held.popen.stdin.close()
+    held.popen.stdout.close()
+
+
+@case(start=False, admin="open")
+def static_proxy_elsewhere(lab):
+    """Policy gateway, the proxy behind a third interface. MUST: what is also allowed is so for the proxy: it asks DNS.
+    NOT: for others there."""
+    proxy = dmz(lab)
+    lab.ip_batch("dmz", ["address add 10.88.0.3/24 dev eth0"])
+    lab.peer.call("listen", port=3000, uin=2)
+    load(lab, "https", "--proxy", DMZ_HOST, "--policy", "gateway", "--also-allow", "tcp/3000")
+    reachable(proxy, PEER, 3000, "what is also allowed, from the proxy")
+    load(lab, "https", "--proxy", "10.88.0.3", "--policy", "gateway", "--also-allow", "tcp/3000")
+    unreachable(proxy, PEER, 3000, "the same, from a host beside the proxy", timeout=1.0)
 
 
 @case(start=False, admin="open")

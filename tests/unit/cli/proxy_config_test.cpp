@@ -59,8 +59,8 @@ TEST_CASE("dante: two addresses are the two sides of one host", "[cli][proxy]") 
 TEST_CASE("dante: what is inside is blocked before anything else is passed", "[cli][proxy]") {
   const auto text = made("dante", "socks", "client = 192.168.1.0/24");
   const auto peers = place(text, "0.0.0.0/0 port 1024 - 65535");
-  for (const auto* const network :
-       {"192.168.1.0/24", "127.0.0.0/8", "0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"})
+  for (const auto* const network : {"192.168.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "100.64.0.0/10",
+                                    "127.0.0.0/8", "0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"})
     CHECK(place(text, std::string{"socks block {\n  from: 0.0.0.0/0 to: "} + network +
                           "\n  command: connect\n") < peers);
   CHECK(text.ends_with("socks block {\n  from: 0.0.0.0/0 to: 0.0.0.0/0\n  log: connect error\n}\n"));
@@ -77,13 +77,13 @@ TEST_CASE("squid: tunnels of the clients to login ports alone", "[cli][proxy]") 
   CHECK(has(text, "\nacl icq_clients src 192.168.1.0/24 2001:db8::/64\n"));
   CHECK(has(text, "\nacl icq_ports port 443 5190\n"));
   CHECK(has(text,
-            "\nacl inside dst 0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 192.168.1.0/24 224.0.0.0/3 ::/128 ::1/128 "
-            "2001:db8::/64 fe80::/10 ff00::/8\n"));
+            "\nacl inside dst 0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 "
+            "192.168.0.0/16 224.0.0.0/3 ::/128 ::1/128 2001:db8::/64 fc00::/7 fe80::/10 ff00::/8\n"));
   // Only what no other network contains: Squid warns of the rest.
   CHECK(has(made("squid", "https", "client = 10.0.0.0/8, 10.1.0.0/16, 10.1.2.3, 10.0.0.0/8"),
             "\nacl icq_clients src 10.0.0.0/8\n"));
   CHECK(has(
-      made("squid", "https", "client = 10.0.0.1"),
+      made("squid", "https", "client = 10.0.0.1\nlogin-host = icq.lab!private"),  // peers are private, too
       "\nacl inside dst 0.0.0.0/8 10.0.0.1/32 127.0.0.0/8 169.254.0.0/16 192.168.1.2/32 224.0.0.0/3 ::/128"));
   CHECK(has(made("squid", "https", "client = 10.0.0.1", "proxy = 2001:db8::2, 10.0.0.2, 10.0.0.3\n"),
             "\nhttp_port 10.0.0.2:3128\nhttp_port [2001:db8::2]:3128\n\n"));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <iterator>
 #include <sstream>
 
 namespace icqgate::nft {
@@ -112,13 +113,17 @@ TEST_CASE("round the proxy there is no way", "[nft][static]") {
     REQUIRE(round.size() == 4);
     CHECK(has(round[0], "ip saddr @proxy4 return"));
     for (std::size_t i = 1; i < round.size(); ++i) CHECK(has(round[i], "reject with tcp reset"));
+    // Before anything is accepted for the mark that it has: another profile may have given that.
+    CHECK(has(rules(text, "forward").at(0), "jump round_proxy"));
+    // The server may have spoken first, to a conntrack that was not there before.
+    CHECK_FALSE(has(round[1], "ct direction"));
     CHECK(has(text, "1024-65535") == (profile == Profile::Socks));
     CHECK_FALSE(has(text, "fib daddr type local"));
     o.proxies.clear();
     o.proxy_on_gateway = true;
     const auto here = static_ruleset(o);
     CHECK(rules(here, "from_lan").empty());
-    CHECK(has(rules(here, "proxy_input").at(1),
+    CHECK(has(rules(here, "proxy_input").at(2),
               "iifname \"lan0\" ip saddr @clients4 fib daddr type local tcp"));
     CHECK_FALSE(has(here, "@proxy"));
   }
@@ -136,9 +141,49 @@ TEST_CASE("a guard drops nothing that is not ICQ, a gateway all that nothing all
     CHECK(has(text, "hook forward priority -5; policy drop;"));
     const auto forward = rules(text, "forward");
     CHECK(has(forward.back(), "counter"));
+    const bool proxy = has_proxy(profile);  // which may be elsewhere, and asks DNS as well
     CHECK(has(forward[forward.size() - 2], "tcp dport 6000-6001 accept"));
-    CHECK(has(forward[forward.size() - 3], "iifname \"lan0\" oifname \"wan0\" udp dport 53 accept"));
+    CHECK(has(forward[forward.size() - (proxy ? 5 : 3)],
+              "iifname \"lan0\" oifname \"wan0\" udp dport 53 accept"));
+    if (proxy)
+      CHECK(has(forward[forward.size() - 4],
+                "iifname != { \"lan0\", \"wan0\" } ip saddr @proxy4 oifname \"wan0\" udp dport 53 accept"));
+    CHECK(has(text, "ct state established accept"));
+    CHECK_FALSE(has(text, "established,related"));
     CHECK(has(rules(text, "antispoof").at(0), "iifname \"wan0\" jump inside_only"));
+  }
+}
+
+TEST_CASE("what a helper expects does not pass for the mark it inherits", "[nft][static][attack]") {
+  for (const Profile profile : kAll) {
+    const auto text = static_ruleset(options(profile));
+    for (const char* const chain : {"forward", "proxy_input", "proxy_output"}) {
+      const auto all = rules(text, chain);
+      const auto accepts = std::ranges::find_if(all, [](const auto& rule) {
+        return has(rule, "ct mark & 0x06000000 == 0x02000000") && has(rule, " accept");
+      });
+      if (all.empty()) continue;
+      REQUIRE(accepts != all.end());
+      REQUIRE(accepts != all.begin());
+      CHECK(has(*std::prev(accepts),
+                "meta l4proto { tcp, udp } ct state related ct mark & 0x06000000 == 0x02000000 ct mark set"));
+    }
+  }
+}
+
+TEST_CASE("denied ports are left out of the range", "[nft][static]") {
+  for (const Profile profile : {Profile::Range, Profile::Socks}) {
+    auto o = options(profile);
+    const char* const chain = profile == Profile::Range ? "to_lan" : "to_proxy";
+    o.table.first_port = Port{24040};
+    o.table.last_port = Port{24044};
+    o.denied = {Port{24041}};
+    CHECK(has(rules(static_ruleset(o), chain).at(0), "tcp dport { 24040, 24042-24044 } goto pass"));
+    o.denied = {Port{24040}, Port{24044}};
+    CHECK(has(rules(static_ruleset(o), chain).at(0), "tcp dport 24041-24043 goto pass"));
+    o.table.last_port = Port{24040};
+    o.denied = {Port{24040}};
+    CHECK(static_ruleset(o).find("goto pass comment \"peers\"") == std::string::npos);
   }
 }
 
