@@ -183,6 +183,12 @@ systemctl restart icqgate-firewalld
   return text;
 }
 
+constexpr std::string_view kNoOffloading =
+    R"(# Flow offloading takes connections away from icqgate. It is off by default; if you switched it on:
+#   uci set firewall.@defaults[0].flow_offloading=0; uci commit firewall
+#
+)";
+
 std::string fw4(const config::Config& config) {
   std::string text;
   if (config.masquerade)
@@ -193,11 +199,7 @@ std::string fw4(const config::Config& config) {
 #
 )";
   if (config.outbound == config::Outbound::Auto) text += kRejects;
-  text +=
-      R"(# Flow offloading takes connections away from icqgate. It is off by default; if you switched it on:
-#   uci set firewall.@defaults[0].flow_offloading=0; uci commit firewall
-#
-)";
+  text += kNoOffloading;
   text += kPiped;
   text += R"(set -e
 mkdir -p /usr/share/nftables.d/chain-pre/forward

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 #include <vector>
 
+#include "config/ruleset_options.hpp"
 #include "config/static_options.hpp"
 
 namespace icqgate::cli {
@@ -72,17 +72,6 @@ std::string text_of(const Subnet& network) {
   return fmt::format("{}/{}", to_string(network.address), network.length);
 }
 
-std::set<Port> login_ports(const Config& config) {
-  std::set<Port> ports;
-  for (const auto& host : config.login_hosts) {
-    if (host.port)
-      ports.insert(*host.port);
-    else
-      ports.insert(config.login_ports.begin(), config.login_ports.end());
-  }
-  return ports;
-}
-
 std::vector<IpAddress> addresses_of(const Config& config, bool v4) {
   std::vector<IpAddress> list;
   for (const IpAddress& address : config.proxies)
@@ -142,7 +131,7 @@ std::string dante(const Config& config, Port port) {
     rule("socks block", kAnywhere, text_of(network), "connect");
   note("Login servers by their port, and peers, who listen on 1024-65535. The ruleset says which servers.");
   for (const auto& client : clients) {
-    for (const Port low : login_ports(config))
+    for (const Port low : config::login_ports(config))
       if (low.get() < 1024)
         rule("socks pass", client, fmt::format("{} port = {}", kAnywhere, low.get()), "connect");
     rule("socks pass", client, fmt::format("{} port 1024 - 65535", kAnywhere), "connect");
@@ -161,7 +150,7 @@ std::string squid(const Config& config, Port port) {
   std::string inside;
   for (const Subnet& network : inside_networks(config, Family::Both)) inside += ' ' + text_of(network);
   std::string ports;
-  for (const Port one : login_ports(config)) ports += fmt::format(" {}", one.get());
+  for (const Port one : config::login_ports(config)) ports += fmt::format(" {}", one.get());
   return fmt::format(
       "# icqgate {}, profile https: squid.conf of Squid 5\n\n"
       "{}\n"

@@ -7,15 +7,21 @@
 
 namespace icqgate::config {
 
-nft::RulesetOptions ruleset_options(const Config& config) {
+std::vector<Port> login_ports(const Config& config) {
   std::set<Port> ports;
-  std::set<std::string> names;
   for (const auto& host : config.login_hosts) {
     if (host.port) {
       ports.insert(*host.port);
     } else {
       ports.insert(config.login_ports.begin(), config.login_ports.end());
     }
+  }
+  return {ports.begin(), ports.end()};
+}
+
+nft::RulesetOptions ruleset_options(const Config& config) {
+  std::set<std::string> names;
+  for (const auto& host : config.login_hosts) {
     if (const auto* name = std::get_if<dns::DomainName>(&host.host); name != nullptr && config.hold_answers)
       names.insert(*name);
   }
@@ -33,7 +39,7 @@ nft::RulesetOptions ruleset_options(const Config& config) {
           .check_outbound = config.outbound == Outbound::Check,
           .check_peers = config.peer_check != PeerCheck::Off,
           .queue_names = config.queue_names,
-          .login_ports = {ports.begin(), ports.end()},
+          .login_ports = login_ports(config),
           .held_names = {names.begin(), names.end()}};
 }
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <variant>
 
+#include "config/ruleset_options.hpp"
+
 namespace icqgate::doctor {
 
 namespace {
@@ -60,13 +62,9 @@ std::optional<Spans> gateway(const Situation& situation) {
   return situation.facts.wan_addresses;
 }
 
-Spans login_ports(const config::Config& config) {
+Spans login_spans(const config::Config& config) {
   Spans spans;
-  for (const Port port : config.login_ports) spans.push_back({port.get(), port.get()});
-  for (const auto& host : config.login_hosts)
-    if (host.port) spans.push_back({host.port->get(), host.port->get()});
-  std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return a.first < b.first; });
-  spans.erase(std::unique(spans.begin(), spans.end()), spans.end());
+  for (const Port port : config::login_ports(config)) spans.push_back({port.get(), port.get()});
   return spans;
 }
 
@@ -112,7 +110,7 @@ std::vector<Traffic> forwarded(const Situation& situation, bool out_known, bool 
   const auto& config = situation.config;
   const auto lan = existing(config.lan, situation.facts), wan = existing(config.wan, situation.facts);
   const Spans range{{config.port_range.first.get(), config.port_range.last.get()}};
-  const Spans logins = login_ports(config);
+  const Spans logins = login_spans(config);
   const Where inside{true, out_known, with_device}, outside{false, out_known, with_device};
   const auto ways = [&](Traffic& traffic, bool from_lan) {
     traffic.in = from_lan ? lan : wan;

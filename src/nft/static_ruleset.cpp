@@ -59,7 +59,7 @@ class Table {
   [[nodiscard]] std::string opening(const std::string& where) const {
     return fmt::format("ct state new {} {}", kOpening, where);
   }
-  // The port range without what is denied, as nft writes it; "": nothing is left.
+  // The port range without what is denied, as nft writes it.
   [[nodiscard]] std::string open_ports() const {
     std::vector<std::string> runs;
     std::uint32_t first = o_.table.first_port.get();
@@ -71,7 +71,7 @@ class Table {
     };
     for (const Port denied : o_.denied) end_before(denied.get());
     end_before(o_.table.last_port.get() + 1u);
-    return runs.empty() ? std::string{} : joined(runs, false);
+    return joined(runs, false);
   }
   // Conntrack gives a connection that a helper expects (FTP, IRC) the mark of the one that announced it. (Not
   // so ICMP errors: to them the mark is that of the very connection.)
@@ -90,7 +90,7 @@ class Table {
         return kAllPorts;
       case Profile::Range:
       case Profile::Socks:
-        return open_ports_.empty() ? nullptr : open_ports_.c_str();
+        return open_ports_.c_str();
       case Profile::Masquerade:
         return o_.maps.empty() ? nullptr : mapped_ports_.c_str();
       default:
@@ -235,10 +235,6 @@ class Table {
   }
 
   void to_proxy() {
-    if (peer_ports() == nullptr) {
-      Chain{out_, "to_proxy", "every port of port-range is denied"};
-      return;
-    }
     Chain{out_, "to_proxy", "new connections of peers to the proxy, which listens for a client (BIND)"}.rule(
         fmt::format("meta nfproto ipv4 tcp dport {} goto pass", peer_ports()), "peers");
   }

@@ -49,7 +49,7 @@ struct StaticOptions {
   bool proxy_on_gateway = false;
   Port proxy_port{1080};
   std::vector<Service> also_allowed;  // Gateway
-  std::vector<Port> denied;           // Range and Socks: of the port range, ascending; never opened
+  std::vector<Port> denied;           // Range and Socks: of the port range, ascending; never all of it
 };
 
 // The table, complete. Every rule says in a comment what it is for.

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Static rulesets without a proxy, with real connections: a login is TCP to 5190, and no service of icqgate runs."""
 
+import subprocess
+
 from case import case
-from handles import Logged, expect, expect_equal, wait_until
+from handles import Logged, Process, expect, expect_equal, wait_until
 from lab import BOS, CLIENT, CLIENT2, GATEWAY, LOGIN, LOGIN2, OUTSIDE, PEER, ROGUE, six
 from static_steps import arrivals, load, ping, send_syn, spoofed, trust_addresses, watch
 from steps import reachable, unreachable
@@ -98,10 +100,13 @@ def static_helper_opens_nothing(lab):
     lab.peer.call("listen", port=6667, uin=2)
     lab.nft(HELPER)
     load(lab, "outbound")
-    talker = Logged(lab, "lan", "dcc", ["sh", "-c", 'sleep 60 | exec python3 -c "$0" "$@"', DCC, PEER, CLIENT])
+    talker = Process(lab, "lan", ["python3", "-c", DCC, PEER, CLIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                     text=True)
+    expect_equal(talker.popen.stdout.readline(), "sent\n", "what the client says on a connection of its own")
     wait_until("the helper to expect a connection", lambda: "dport=3000" in lab.shell("gw", "conntrack -L expect 2>&1"))
-    expect("sent" in talker.log(), "the client has not said it on a connection of its own")
     unreachable(lab.peer, CLIENT, 3000, "the port that the helper has been told of")
+    talker.popen.stdin.close()
+    talker.popen.stdout.close()
 
 
 @case(start=False, masquerade=True)
