@@ -185,7 +185,8 @@ systemctl restart icqgate-firewalld
 
 constexpr std::string_view kNoOffloading =
     R"(# Flow offloading takes connections away from icqgate. It is off by default; if you switched it on:
-#   uci set firewall.@defaults[0].flow_offloading=0; uci commit firewall
+#   uci set firewall.@defaults[0].flow_offloading=0
+#   uci commit firewall
 #
 )";
 
