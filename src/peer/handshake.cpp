@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "peer/handshake.hpp"
 
-#include <algorithm>
-#include <array>
 #include <limits>
 
 namespace icqgate::peer {
@@ -57,18 +55,6 @@ Decision accept(const Handshake& handshake) noexcept {
   decision.handshake = handshake;
   decision.consumed = std::size_t{2} + handshake.body_length;
   return decision;
-}
-
-// Which of OFT2, OFT3, ODC2 the bytes begin with or may still become.
-Transfer transfer_magic(Bytes first) noexcept {
-  const std::string_view begin = as_text(first).substr(0, 4);
-  constexpr std::string_view kOft2 = "OFT2";
-  constexpr std::string_view kOft3 = "OFT3";
-  constexpr std::string_view kOdc2 = "ODC2";
-  if (begin == kOft2 || begin == kOft3) return Transfer::Oft;
-  if (begin == kOdc2) return Transfer::Odc;
-  const bool may_become = kOft2.starts_with(begin) || kOdc2.starts_with(begin);
-  return may_become ? Transfer::NeedMore : Transfer::No;
 }
 
 // From here on the decisions follow the table of section 9 row by row, each as soon as its bytes are there.
@@ -170,20 +156,6 @@ Decision decide(Bytes first, const Expectation& expectation) noexcept {
   if (first.size() < 3) return need_more();
   if (u8(first, 2) != 0xff) return refuse(Refusal::NotIcq);
   return form == kOldForm ? decide_old_form(first, expectation) : decide_new_form(first, form, expectation);
-}
-
-Transfer looks_like_transfer(Bytes first) noexcept {
-  const Transfer magic = transfer_magic(first);
-  if (magic == Transfer::No || magic == Transfer::NeedMore) return magic;
-  if (first.size() < 8) return Transfer::NeedMore;
-  const std::uint16_t length = u16be(first, 4);
-  const std::uint16_t type = u16be(first, 6);
-  if (magic == Transfer::Odc) return length >= 76 && length <= 2048 && type == 1 ? magic : Transfer::No;
-  // protocol.md 7.1
-  constexpr std::array<std::uint16_t, 11> kTypes{0x0101, 0x0202, 0x0204, 0x0205, 0x0106, 0x0207,
-                                                 0x1108, 0x1209, 0x120a, 0x120b, 0x120c};
-  const bool known = std::ranges::find(kTypes, type) != kTypes.end();
-  return length >= 256 && length <= 2048 && known ? magic : Transfer::No;
 }
 
 std::string_view guess_protocol(Bytes first) noexcept {

@@ -9,6 +9,7 @@
 #include "base/bytes.hpp"
 #include "base/strong.hpp"
 #include "net/address.hpp"
+#include "peer/transfer.hpp"
 
 namespace icqgate::peer {
 
@@ -60,10 +61,6 @@ struct Decision {
 // stream, and giving more bytes never turns Accept into Refuse or the other way round. Cookie and source
 // address rules (4.5) are the engine's: it alone knows what the server said.
 [[nodiscard]] Decision decide(Bytes first, const Expectation& expectation) noexcept;
-
-// OFT2 or ODC2 openings (protocol.md 7, table rows 4, 8): what may also open an outbound peer connection.
-enum class Transfer { No, NeedMore, Oft, Odc };
-[[nodiscard]] Transfer looks_like_transfer(Bytes first) noexcept;
 
 // For the log only: what a refused opening looked like ("HTTP", "TLS", "SSH", "FLAP", ... or "" if unknown).
 [[nodiscard]] std::string_view guess_protocol(Bytes first) noexcept;
