@@ -9,7 +9,7 @@
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
-#include "base/strong.hpp"
+#include "net/address.hpp"
 
 namespace icqgate::peer {
 
@@ -17,11 +17,11 @@ namespace icqgate::peer {
 // is decoded: text stays scrambled and unread.
 
 enum class PacketKind : std::uint8_t {
-  Init,      // FF: PEER_INIT
+  Init,      // FF, 26, 36, 44 or 48 bytes: PEER_INIT
   InitAck,   // 01 00 00 00, as the answer to it
   Init2,     // 03, 33 bytes: a message connection, version 7 and up
   Message,   // 02 and more than 4 bytes
-  FileInit,  // 00, u32 0, count, size, speed, nick: a file connection
+  FileInit,  // 00, u32 0, count, size, speed, nick (LNTS) to the end: a file connection
   Other,     // of version 6, messages begin with a check code that may be anything; chat's colours
 };
 
@@ -45,18 +45,29 @@ class PacketReader {
   [[nodiscard]] std::size_t memory() const noexcept;  // heap bytes held
 
  private:
-  Bytes fed_;
-  std::vector<std::byte> partial_;
-  std::array<std::byte, 2> prefix_{};
-  std::uint8_t have_ = 0;  // bytes of prefix_
-  bool delivered_ = false;
+  Result<Bytes, PacketError> assemble();
+  tl::unexpected<PacketError> need_more() noexcept;
+  tl::unexpected<PacketError> fail() noexcept;
+
+  Bytes fed_;                          // borrowed, not yet used up
+  std::vector<std::byte> partial_;     // body so far of a cut packet; no memory otherwise
+  std::array<std::byte, 2> prefix_{};  // the length of a cut packet
+  std::uint8_t have_ = 0;              // bytes of prefix_
+  bool delivered_ = false;             // the body is with the caller, who may be reading partial_
   bool failed_ = false;
 };
 
-// The port that an accepted file or chat request names, inside a running message connection (6.7): the body
-// *ends* with u16 BE p, 00 00, an LNTS, u32, u32 LE p with the same p in 1024..65535, LNTS of consistent
-// length with its NUL; for chat u16 BE p, 00 00, u32 LE p behind an LNTS. Where the message type and status
-// are readable (n <= 80), a type other than 2, 3 and 0x1A and a status other than 0 say no.
+// The port that an accepted file or chat request names, inside a running message connection (6.7). Only the
+// front of a message is scrambled, by a rule that its length alone decides; nothing of that part is used. The
+// body *ends* with
+//   file: u16 BE p | 00 00 | LNTS name | u32 size | u32 LE p
+//   chat: LNTS participants | u16 BE p | 00 00 | u32 LE p
+// all in the clear, with the same p in 1024..65535 and an LNTS of consistent length, at most 255, whose only
+// NUL is its last byte. What stands before it must agree wherever it is in the clear: the twelve zeros, the
+// type (2 chat, 3 file, 0x1A plugin), status 0, the length of the text, or in the plugin form (5.6) its
+// length and GUID and the lengths of the description and of the rest. With or without version 7's leading 02.
+// Says nothing about the direction: an accept of the other side's is one too. A name so long that the port's
+// first copy is scrambled (some 65 bytes in the plain form, 220 in the plugin form) yields none.
 struct AcceptedPort {
   Port port;
   bool chat = false;        // told from file by its tail
