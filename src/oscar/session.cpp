@@ -71,31 +71,6 @@ bool is_dns_name(std::string_view name) noexcept {
   }
 }
 
-// protocol.md 3: size u8 | UIN | warning u16 | number of TLVs u16 | exactly so many TLVs
-std::optional<UserInfo> take_user_info(ByteReader& reader) noexcept {
-  const auto size = reader.u8();
-  if (!size || *size == 0) return std::nullopt;  // nobody has an empty name: padding, not a block
-  const auto name = reader.take(*size);
-  const auto warning = reader.u16be();
-  const auto count = reader.u16be();
-  if (!name || !warning || !count) return std::nullopt;
-  UserInfo info;
-  info.uin = parse_uin(as_text(*name));
-  bool seen_external = false;
-  bool seen_direct = false;
-  TlvReader tlvs{reader.rest()};
-  for (std::uint16_t i = 0; i < *count; ++i) {
-    const auto tlv = tlvs.next();
-    if (!tlv) return std::nullopt;
-    if (tlv->type == kExternal && !std::exchange(seen_external, true) && tlv->value.size() == 4)
-      info.external = Ipv4{*ByteReader{tlv->value}.u32be()};
-    if (tlv->type == kDirectInfo && !std::exchange(seen_direct, true))
-      info.direct = parse_direct_info(tlv->value);
-  }
-  reader = ByteReader{tlvs.rest()};
-  return info;
-}
-
 }  // namespace
 
 std::optional<Uin> parse_uin(std::string_view text) noexcept {
@@ -225,6 +200,31 @@ StatusUpdate parse_status_update(Bytes body) noexcept {
   }
   update.truncated = !reader.clean();
   return update;
+}
+
+// protocol.md 3: size u8 | UIN | warning u16 | number of TLVs u16 | exactly so many TLVs
+std::optional<UserInfo> take_user_info(ByteReader& reader) noexcept {
+  const auto size = reader.u8();
+  if (!size || *size == 0) return std::nullopt;  // nobody has an empty name: padding, not a block
+  const auto name = reader.take(*size);
+  const auto warning = reader.u16be();
+  const auto count = reader.u16be();
+  if (!name || !warning || !count) return std::nullopt;
+  UserInfo info;
+  info.uin = parse_uin(as_text(*name));
+  bool seen_external = false;
+  bool seen_direct = false;
+  TlvReader tlvs{reader.rest()};
+  for (std::uint16_t i = 0; i < *count; ++i) {
+    const auto tlv = tlvs.next();
+    if (!tlv) return std::nullopt;
+    if (tlv->type == kExternal && !std::exchange(seen_external, true) && tlv->value.size() == 4)
+      info.external = Ipv4{*ByteReader{tlv->value}.u32be()};
+    if (tlv->type == kDirectInfo && !std::exchange(seen_direct, true))
+      info.direct = parse_direct_info(tlv->value);
+  }
+  reader = ByteReader{tlvs.rest()};
+  return info;
 }
 
 std::optional<UserInfo> parse_self_info(Bytes body) noexcept {

@@ -109,6 +109,8 @@ struct UserInfo {
   std::optional<Ipv4> external;      // TLV 0x0A, the first
   std::optional<DirectInfo> direct;  // TLV 0x0C, the first
 };
+// The block that `reader` stands at, which is left behind it. nullopt: malformed, `reader` undefined.
+[[nodiscard]] std::optional<UserInfo> take_user_info(ByteReader& reader) noexcept;
 // (01,0F) S->C: the first block. nullopt: malformed.
 [[nodiscard]] std::optional<UserInfo> parse_self_info(Bytes body) noexcept;
 // (03,0B) and (03,0C) S->C: one or more blocks back to back; the ones read before a malformed one.
